@@ -1,0 +1,2 @@
+//! Benches with baselines.
+fn main() {}

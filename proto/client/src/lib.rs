@@ -1,0 +1,1 @@
+//! The client SDK: connect, log in, send intents, hold the view.

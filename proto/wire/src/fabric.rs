@@ -1,0 +1,288 @@
+//! What gateways and lanes say to each other over the fabric.
+//!
+//! Both sides speak once a tick, so silence is a sign. A gateway's first report subscribes it to the lane's
+//! frames. Whatever is lost is noticed by [`crate::link`] and answered with a full copy: a lane sends a keyframe
+//! and all routes of that gateway (`full`), a gateway all its attachments and unanswered commands (`full`).
+
+use crate::client::CommandResult;
+use crate::client::Rules;
+use crate::id::{
+    CommandSeq, EntityId, GatewayId, Generation, IntentSeq, KindId, LaneEpoch, LaneId, SessionEpoch,
+    SessionId, Slot, SpaceId,
+};
+use crate::link::LinkHeader;
+use crate::payload::{OwnRecord, Step};
+use crate::schema::KindSchema;
+use crate::value::{PropertyList, Value};
+use crate::{CloseReason, SpaceClock, Tick, WirePos};
+use bincode::{Decode, Encode};
+
+/// A role that can be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum RoleId {
+    /// A lane.
+    Lane(LaneId),
+    /// A gateway.
+    Gateway(GatewayId),
+}
+
+/// Goes before every message over the fabric. The body follows in the same message, so that a body which many
+/// read is encoded once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Envelope {
+    /// To whom.
+    pub to: RoleId,
+    /// From whom.
+    pub from: RoleId,
+    /// The link's header.
+    pub link: LinkHeader,
+}
+
+/// From a gateway to a lane, once a tick.
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
+pub struct Report {
+    /// This holds all attachments and unanswered commands: sessions of this gateway that it does not name are gone.
+    pub full: bool,
+    /// The lane epoch that the gateway knows, zero before the first frame. A lane of another epoch takes only
+    /// `attach`, which names what must be attached anew.
+    pub epoch: LaneEpoch,
+    /// Sessions that want an avatar, each told once and in every full report until it is detached.
+    pub attach: Vec<Attach>,
+    /// Sessions that are over.
+    pub detach: Vec<Detach>,
+    /// Movement intents since the last report.
+    pub intents: Vec<SessionIntents>,
+    /// Commands since the last report (in a full one: all that are unanswered).
+    pub commands: Vec<SessionCommand>,
+}
+
+/// A session wants its avatar: found if it is in the world or in storage, else spawned.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Attach {
+    /// The session.
+    pub session: SessionId,
+    /// The account, checked by the gateway.
+    pub account: String,
+}
+
+/// A session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Detach {
+    /// The session.
+    pub session: SessionId,
+    /// The player said goodbye: no grace period.
+    pub left: bool,
+}
+
+/// New movement intents of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SessionIntents {
+    /// The session.
+    pub session: SessionId,
+    /// The session epoch that the lane gave it.
+    pub epoch: SessionEpoch,
+    /// The number of the last of `steps`.
+    pub newest: IntentSeq,
+    /// The steps, oldest first, consecutive.
+    pub steps: Vec<Step>,
+}
+
+/// A command of one session.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct SessionCommand {
+    /// The session.
+    pub session: SessionId,
+    /// The session epoch that the lane gave it.
+    pub epoch: SessionEpoch,
+    /// The command's number.
+    pub seq: CommandSeq,
+    /// The command's name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<Value>,
+}
+
+/// From a lane to a gateway. In each tick `Routes` precedes `Frame`.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum ToGateway {
+    /// What only this gateway's sessions are told.
+    Routes(Routes),
+    /// What everyone may see: the same bytes for every reader.
+    Frame(Box<Frame>),
+}
+
+/// What only one gateway's sessions are told in one tick.
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
+pub struct Routes {
+    /// The lane's epoch.
+    pub epoch: LaneEpoch,
+    /// The tick.
+    pub tick: Tick,
+    /// All attached sessions of this gateway are named, with all their owner properties: a session that the
+    /// gateway believes attached and that is not named is over.
+    pub full: bool,
+    /// One entry for each attached session, and for each that ended.
+    pub sessions: Vec<Route>,
+}
+
+/// What one session is told in one tick.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Route {
+    /// The session.
+    pub session: SessionId,
+    /// How it stands.
+    pub state: RouteState,
+}
+
+/// How a session stands.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum RouteState {
+    /// It has its avatar.
+    Attached(Box<AttachedRoute>),
+    /// It has none (any more).
+    Ended(CloseReason),
+}
+
+/// What an attached session is told in one tick.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct AttachedRoute {
+    /// Right after the attachment, and in full routes: who the avatar is.
+    pub avatar: Option<Avatar>,
+    /// The own record.
+    pub own: OwnRecord,
+    /// Owner properties that changed; all of them where `avatar` is set.
+    pub properties: PropertyList,
+    /// Commands that were answered in this tick.
+    pub results: Vec<CommandResult>,
+}
+
+/// A session's avatar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Avatar {
+    /// Its slot.
+    pub slot: Slot,
+    /// Which life of the slot.
+    pub generation: Generation,
+    /// Its identity.
+    pub entity: EntityId,
+    /// The session epoch of this attachment: intents and commands must carry it.
+    pub epoch: SessionEpoch,
+    /// The last command that was answered: lower ones are not applied again.
+    pub command_seq: CommandSeq,
+    /// The avatar's enter radius in interest units (1/32 m).
+    pub radius_aoi: u32,
+    /// Which layers the avatar sees: a subject is visible only if its layers meet these.
+    pub sees: u32,
+}
+
+/// What a lane publishes in one tick.
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
+pub struct Frame {
+    /// The lane.
+    pub lane: LaneId,
+    /// The lane's epoch: readers refuse a lower one than they have seen.
+    pub epoch: LaneEpoch,
+    /// The tick.
+    pub tick: Tick,
+    /// Ticks that the lane had to jump over so far, because it was late.
+    pub skipped_ticks: u64,
+    /// `Some` in a keyframe: then `joins` names every entity, and whatever the reader had is void.
+    pub keyframe: Option<Keyframe>,
+    /// Entities that came into the world.
+    pub joins: Vec<JoinRecord>,
+    /// Public properties that changed.
+    pub changes: Vec<ChangeRecord>,
+    /// Entities whose layers changed.
+    pub layers: Vec<LayersRecord>,
+    /// What happened.
+    pub events: Vec<EventRecord>,
+    /// Entities that are no more.
+    pub leaves: Vec<LeaveRecord>,
+    /// The states, encoded once.
+    pub tracks: Vec<TrackRecord>,
+}
+
+/// What a reader must know of a lane beside its entities.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Keyframe {
+    /// The space that the lane is a part of.
+    pub space: SpaceId,
+    /// The space's clock.
+    pub clock: SpaceClock,
+    /// The space's laws. `radius_aoi` is the default; each avatar has its own.
+    pub rules: Rules,
+    /// The entity kinds.
+    pub kinds: Vec<KindSchema>,
+}
+
+/// An entity came into the world.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct JoinRecord {
+    /// Its slot.
+    pub slot: Slot,
+    /// Which life of the slot.
+    pub generation: Generation,
+    /// Its identity.
+    pub entity: EntityId,
+    /// Its kind.
+    pub kind: KindId,
+    /// Its layers.
+    pub layers: u32,
+    /// Where it is in this frame's tick.
+    pub position: WirePos,
+    /// Its public properties.
+    pub properties: PropertyList,
+}
+
+/// Public properties of an entity changed.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct ChangeRecord {
+    /// The entity.
+    pub slot: Slot,
+    /// Those that changed.
+    pub properties: PropertyList,
+}
+
+/// An entity's layers changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LayersRecord {
+    /// The entity.
+    pub slot: Slot,
+    /// Its layers now.
+    pub layers: u32,
+}
+
+/// Something happened to an entity; those who have it in view are told.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct EventRecord {
+    /// The entity.
+    pub slot: Slot,
+    /// The event's name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<Value>,
+}
+
+/// An entity is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LeaveRecord {
+    /// Its slot.
+    pub slot: Slot,
+    /// Which life of the slot.
+    pub generation: Generation,
+}
+
+/// The states of one track in one tick.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TrackRecord {
+    /// The visibility class: the layers that all its members have.
+    pub layers: u32,
+    /// How many entities it has.
+    pub members: u32,
+    /// Lowest member position per axis.
+    pub low: WirePos,
+    /// Highest member position per axis.
+    pub high: WirePos,
+    /// The chunks of each level (see [`crate::track`]); level 0 holds every member.
+    pub levels: [Vec<Vec<u8>>; crate::track::LEVELS],
+}

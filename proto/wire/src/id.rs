@@ -1,0 +1,130 @@
+//! Identifiers: newtypes, so that no two of them can be confused.
+
+use bincode::{Decode, Encode};
+use std::fmt;
+
+/// Bits of an [`EntityId`] or [`SessionId`] that count within one node incarnation.
+pub const COUNTER_BITS: u32 = 40;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// One start of one node: issued by the directory, never reused. 24 bits are used.
+    Incarnation(u32)
+}
+id! {
+    /// An entity, cluster-wide and for ever: 24 bits of [`Incarnation`] above a 40-bit counter. Never in a hot path.
+    EntityId(u64)
+}
+id! {
+    /// A client's authenticated presence: 24 bits of the gateway's [`Incarnation`] above a 40-bit counter.
+    SessionId(u64)
+}
+id! {
+    /// A dense, lane-local index of an entity. Rests [`crate::limits::SLOT_REST_TICKS`] after a despawn before it is reused.
+    Slot(u32)
+}
+id! {
+    /// How often a [`Slot`] has been reused, wrapping.
+    Generation(u16)
+}
+id! {
+    /// A lane, cluster-wide.
+    LaneId(u32)
+}
+id! {
+    /// A gateway's short name for a lane, used towards its clients.
+    LaneHandle(u8)
+}
+id! {
+    /// A gateway process: its incarnation, so that a restarted gateway is another gateway.
+    GatewayId(u32)
+}
+id! {
+    /// A space: one continuous world or instance.
+    SpaceId(u32)
+}
+id! {
+    /// An entity kind: its number in the space's schema table.
+    KindId(u16)
+}
+id! {
+    /// A property: its number within its kind.
+    PropertyIndex(u8)
+}
+id! {
+    /// The directory's revision of a lane's claim. Readers refuse a lower one than they have seen.
+    LaneEpoch(u64)
+}
+id! {
+    /// How often an avatar has been attached to a session. The lane drops intents of a lower one.
+    SessionEpoch(u32)
+}
+id! {
+    /// Number of a movement intent within a session, from 1. None is applied twice.
+    IntentSeq(u32)
+}
+id! {
+    /// Number of a command within a session, from 1. None is applied twice.
+    CommandSeq(u32)
+}
+
+impl EntityId {
+    /// The `counter`-th entity of `incarnation`.
+    ///
+    /// # Panics
+    /// If the counter needs more than [`COUNTER_BITS`]: after a trillion spawns in one process.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, counter: u64) -> Self {
+        Self(compose(incarnation, counter))
+    }
+}
+
+impl SessionId {
+    /// The `counter`-th session of `incarnation`.
+    ///
+    /// # Panics
+    /// If the counter needs more than [`COUNTER_BITS`].
+    #[must_use]
+    pub fn new(incarnation: Incarnation, counter: u64) -> Self {
+        Self(compose(incarnation, counter))
+    }
+}
+
+fn compose(incarnation: Incarnation, counter: u64) -> u64 {
+    assert!(
+        counter < 1 << COUNTER_BITS,
+        "the id counter of one incarnation is exhausted"
+    );
+    assert!(incarnation.0 < 1 << 24, "incarnations have 24 bits");
+    u64::from(incarnation.0) << COUNTER_BITS | counter
+}
+
+/// A subject as a client knows it: which lane, which slot, which life of that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub struct SubjectRef {
+    /// The lane that has authority over it.
+    pub lane: LaneHandle,
+    /// Its slot in that lane.
+    pub slot: Slot,
+    /// Which life of the slot.
+    pub generation: Generation,
+}

@@ -1,0 +1,32 @@
+//! The words on the wire and their bytes: what clients, gateways and lanes say to each other.
+//!
+//! This crate knows identifiers, grids, time as tick numbers, messages and their encoding. It deliberately
+//! knows no socket, no clock and no game rule. Start with [`client`] (what a client and a gateway say on
+//! reliable streams), [`payload`] (what travels in datagrams), [`track`] (the shared, encoded-once bytes of
+//! moving entities) and [`fabric`] (what nodes say to each other). `proto/PROTOCOL.md` describes the client
+//! side completely for readers without Rust.
+
+pub mod bits;
+pub mod client;
+pub mod close;
+pub mod codec;
+pub mod fabric;
+pub mod grid;
+pub mod id;
+pub mod limits;
+pub mod link;
+pub mod payload;
+pub mod schema;
+pub mod time;
+pub mod track;
+pub mod truth;
+pub mod value;
+
+pub use close::CloseReason;
+pub use grid::{Pos, WirePos};
+pub use id::{
+    CommandSeq, EntityId, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch, LaneHandle,
+    LaneId, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, SubjectRef,
+};
+pub use time::{SpaceClock, Tick};
+pub use value::Value;

@@ -1,0 +1,214 @@
+//! Tracks: the shared, encoded-once bytes of moving entities.
+//!
+//! A lane groups the entities of one visibility class by where they are, and encodes each group once per tick at
+//! each *level*. Level 0 is the near tier: everyone, every tick, on the wire grid. At level k only the entities
+//! are due for which `(tick + slot) mod 2^k == 0`, on the crowd grid. The phase belongs to the entity, not to the
+//! track, so an entity that crosses from track to track, or a track that changes its level, starves nobody: who
+//! is due at level k+1 is also due at level k.
+//!
+//! A chunk says itself which slots it holds, so every chunk can be read without any other.
+//! Cost: entities x (1 + 1/2 + 1/4 + 1/8) codings per tick and lane; observers add nothing.
+//!
+//! ```text
+//! chunk  = level:u8  count-1:u8  first_slot:varint  base_x:zigzag base_y:zigzag base_z:zigzag
+//!          bits: bits_x:6 bits_y:6 bits_z:6 rice_k:5, then at once
+//!          count x { gap: Rice(rice_k), absent for the first; x:bits_x y:bits_y z:bits_z }   zero-filled
+//! ```
+//! Slots ascend; `gap` is the distance to the slot before, less one. Coordinates are offsets from the base, on
+//! the level's grid. A chunk travels behind its length in bytes (see [`crate::payload`]).
+
+use crate::Tick;
+use crate::bits::{
+    BitReader, BitWriter, put_varint, put_zigzag, take_byte, take_varint_u32, take_zigzag_i32,
+};
+use crate::codec::CodecError;
+use crate::grid::{CROWD_SHIFT, Pos, WIRE_SHIFT, WirePos, centre};
+use crate::id::Slot;
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_ENTITIES_MAX};
+
+/// Number of levels: near, and three of the crowd.
+pub const LEVELS: usize = 4;
+
+/// How often an entity of a track is told: level k every 2^k ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Level(u8);
+
+impl Level {
+    /// The near tier: everyone, every tick, 1/64 m.
+    pub const NEAR: Self = Self(0);
+    /// The crowd tier's best level.
+    pub const CROWD: Self = Self(1);
+    /// The crowd tier's last level, before nothing at all.
+    pub const LAST: Self = Self(LEVELS as u8 - 1);
+
+    /// Level `k`, if there is one.
+    #[must_use]
+    pub fn new(k: u8) -> Option<Self> {
+        (usize::from(k) < LEVELS).then_some(Self(k))
+    }
+
+    /// Its number, for indexing.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Ticks between two states of one entity.
+    #[must_use]
+    pub fn period_ticks(self) -> u64 {
+        1 << self.0
+    }
+
+    /// By how much positions are shifted down at this level.
+    #[must_use]
+    pub fn shift(self) -> u32 {
+        if self == Self::NEAR {
+            WIRE_SHIFT
+        } else {
+            CROWD_SHIFT
+        }
+    }
+
+    /// Whether the entity in `slot` is told at this level in `tick`.
+    #[must_use]
+    pub fn is_due(self, tick: Tick, slot: Slot) -> bool {
+        (tick.0 + u64::from(slot.0)).is_multiple_of(self.period_ticks())
+    }
+}
+
+/// One decoded state: where the entity in `slot` is, in the middle of its grid cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Whose.
+    pub slot: Slot,
+    /// The middle of the grid cell it is in: at most 1/128 m per axis off at the near level, 1/32 m at others.
+    pub position: Pos,
+}
+
+/// Encodes those of `members` that are due at `level` in `tick`, as chunks of at most [`CHUNK_BYTES_MAX`] bytes.
+/// `members` ascend by slot. Calls `emit` once per chunk with its bytes.
+pub fn encode_chunks(level: Level, tick: Tick, members: &[(Slot, WirePos)], mut emit: impl FnMut(&[u8])) {
+    debug_assert!(members.is_sorted_by(|a, b| a.0 < b.0), "members ascend by slot");
+    let shift = level.shift() - WIRE_SHIFT;
+    let due: Vec<Member> = members
+        .iter()
+        .filter(|(slot, _)| level.is_due(tick, *slot))
+        .map(|&(slot, p)| Member {
+            slot: slot.0,
+            at: [p.x >> shift, p.y >> shift, p.z >> shift],
+        })
+        .collect();
+    let mut bytes = Vec::with_capacity(CHUNK_BYTES_MAX);
+    let mut rest = due.as_slice();
+    while !rest.is_empty() {
+        let mut take = rest.len().min(CHUNK_ENTITIES_MAX);
+        loop {
+            bytes.clear();
+            encode_chunk(level, &rest[..take], &mut bytes);
+            if bytes.len() <= CHUNK_BYTES_MAX {
+                break;
+            }
+            // One entity needs at most 23 + 16 bytes, so halving ends.
+            take = take.div_ceil(2);
+        }
+        emit(&bytes);
+        rest = &rest[take..];
+    }
+}
+
+struct Member {
+    slot: u32,
+    at: [i32; 3],
+}
+
+fn encode_chunk(level: Level, members: &[Member], out: &mut Vec<u8>) {
+    let axis = |i: usize| {
+        let (low, high) = members.iter().fold((i32::MAX, i32::MIN), |(low, high), m| {
+            (low.min(m.at[i]), high.max(m.at[i]))
+        });
+        (low, 32 - high.abs_diff(low).leading_zeros())
+    };
+    let axes = [axis(0), axis(1), axis(2)];
+    let (first, last) = (members[0].slot, members[members.len() - 1].slot);
+    let gaps = members.len() as u32 - 1;
+    let mean_gap = if gaps == 0 {
+        0
+    } else {
+        (last - first - gaps) / gaps
+    };
+    // The best Rice parameter for a geometric distribution is close to log2 of its mean.
+    let rice_k = (32 - mean_gap.leading_zeros()).saturating_sub(1).min(24);
+
+    out.push(level.0);
+    out.push(u8::try_from(members.len() - 1).expect("a chunk holds at most 256 entities"));
+    put_varint(out, u64::from(first));
+    for (base, _) in axes {
+        put_zigzag(out, i64::from(base));
+    }
+    let mut bits = BitWriter::new(out);
+    for (_, width) in axes {
+        bits.write(width, 6);
+    }
+    bits.write(rice_k, 5);
+    let mut previous = None;
+    for member in members {
+        if let Some(previous) = previous {
+            bits.write_rice(member.slot - previous - 1, rice_k);
+        }
+        previous = Some(member.slot);
+        for (at, (base, width)) in member.at.iter().zip(axes) {
+            bits.write(at.abs_diff(base), width);
+        }
+    }
+    bits.finish();
+}
+
+/// Decodes a chunk, calling `each` for every state in ascending order of slots.
+///
+/// # Errors
+/// If the bytes are not a chunk. States before the fault have been handed out by then; they are well-formed.
+pub fn decode_chunk(mut bytes: &[u8], mut each: impl FnMut(State)) -> Result<Level, CodecError> {
+    let bytes = &mut bytes;
+    let level = Level::new(take_byte(bytes)?).ok_or(CodecError::Malformed("no such level"))?;
+    let count = usize::from(take_byte(bytes)?) + 1;
+    let mut slot = take_varint_u32(bytes)?;
+    let base = [
+        take_zigzag_i32(bytes)?,
+        take_zigzag_i32(bytes)?,
+        take_zigzag_i32(bytes)?,
+    ];
+    let mut bits = BitReader::new(bytes);
+    let widths = [bits.read(6)?, bits.read(6)?, bits.read(6)?];
+    if widths.iter().any(|w| *w > 32) {
+        return Err(CodecError::Malformed("a coordinate wider than 32 bits"));
+    }
+    let rice_k = bits.read(5)?;
+    if rice_k > 24 {
+        return Err(CodecError::Malformed("a Rice parameter beyond 24"));
+    }
+    let shift = level.shift();
+    let axis = |base: i32, offset: u32| {
+        let at = i64::from(base) + i64::from(offset);
+        i32::try_from(at)
+            .map(|at| centre(at, shift))
+            .map_err(|_| CodecError::Malformed("a position off the grid"))
+    };
+    for i in 0..count {
+        if i > 0 {
+            let gap = bits.read_rice(rice_k)?;
+            slot = gap
+                .checked_add(1)
+                .and_then(|step| slot.checked_add(step))
+                .ok_or(CodecError::Malformed("a slot beyond 32 bits"))?;
+        }
+        let x = axis(base[0], bits.read(widths[0])?)?;
+        let y = axis(base[1], bits.read(widths[1])?)?;
+        let z = axis(base[2], bits.read(widths[2])?)?;
+        each(State {
+            slot: Slot(slot),
+            position: Pos { x, y, z },
+        });
+    }
+    bits.finish()?;
+    Ok(level)
+}

@@ -1,0 +1,1 @@
+//! Area of interest: positions in; enter, leave and views out.

@@ -1,0 +1,1 @@
+//! Ownership records: node incarnations, lane epochs, space clocks.

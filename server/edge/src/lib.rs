@@ -1,0 +1,1 @@
+//! Client QUIC in front of a gateway.

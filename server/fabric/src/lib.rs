@@ -1,0 +1,1 @@
+//! Node links: in-process and QUIC with mutual TLS.

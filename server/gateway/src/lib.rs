@@ -1,0 +1,1 @@
+//! Sessions, mirrors, views and payload assembly: pure.

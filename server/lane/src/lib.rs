@@ -1,0 +1,1 @@
+//! The tick of one lane, top to bottom.

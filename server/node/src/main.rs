@@ -1,0 +1,2 @@
+//! The `myriad` binary.
+fn main() {}

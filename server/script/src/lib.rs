@@ -1,0 +1,1 @@
+//! The Luau host: API, sandbox, budgets.

@@ -1,0 +1,1 @@
+//! The deterministic simulator: clock, links, faults, checkers.

@@ -1,0 +1,1 @@
+//! Saved state behind one trait: redb, and memory for the simulator.

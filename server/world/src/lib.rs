@@ -1,0 +1,1 @@
+//! Entity kinds, typed property columns and movement.
