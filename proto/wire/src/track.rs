@@ -131,11 +131,7 @@ fn encode_chunk(level: Level, members: &[Member], out: &mut Vec<u8>) {
     let axes = [axis(0), axis(1), axis(2)];
     let (first, last) = (members[0].slot, members[members.len() - 1].slot);
     let gaps = members.len() as u32 - 1;
-    let mean_gap = if gaps == 0 {
-        0
-    } else {
-        (last - first - gaps) / gaps
-    };
+    let mean_gap = (last - first - gaps).checked_div(gaps).unwrap_or(0);
     // The best Rice parameter for a geometric distribution is close to log2 of its mean.
     let rice_k = (32 - mean_gap.leading_zeros()).saturating_sub(1).min(24);
 
