@@ -56,11 +56,15 @@ impl<'a> BitWriter<'a> {
     }
 }
 
-/// Reads what [`BitWriter`] wrote.
+/// Reads what [`BitWriter`] wrote, eight bytes at a time.
 #[derive(Debug)]
 pub struct BitReader<'a> {
+    /// What has not been taken into the accumulator yet.
     bytes: &'a [u8],
+    /// The next bits, the first one lowest. Above the lowest `filled` there may already stand a copy of the first
+    /// bits of `bytes`, which the next refill writes once more.
     accumulator: u64,
+    /// At most 63.
     filled: u32,
 }
 
@@ -81,18 +85,15 @@ impl<'a> BitReader<'a> {
     /// If there are not as many left.
     #[inline]
     pub fn read(&mut self, width: u32) -> Result<u32, CodecError> {
-        while self.filled < width {
-            let (&byte, rest) = self
-                .bytes
-                .split_first()
-                .ok_or(CodecError::Length("bits end early"))?;
-            self.accumulator |= u64::from(byte) << self.filled;
-            self.filled += 8;
-            self.bytes = rest;
+        debug_assert!(width <= 32, "at most 32 bits at once");
+        if self.filled < width {
+            self.refill();
+            if self.filled < width {
+                return Err(CodecError::Length("bits end early"));
+            }
         }
         let value = self.accumulator & ((1 << width) - 1);
-        self.accumulator >>= width;
-        self.filled -= width;
+        self.skip(width);
         Ok(value as u32)
     }
 
@@ -102,14 +103,26 @@ impl<'a> BitReader<'a> {
     /// If the bits end early or the number does not fit 32 bits.
     #[inline]
     pub fn read_rice(&mut self, k: u32) -> Result<u32, CodecError> {
+        debug_assert!(k <= 24, "a Rice parameter of at most 24");
         let mut quotient = 0u32;
-        while self.read(1)? == 1 {
-            quotient += 1;
+        loop {
+            if self.filled < 32 {
+                self.refill();
+            }
+            let ones = self.accumulator.trailing_ones().min(self.filled);
+            quotient += ones;
             if quotient > u32::MAX >> k {
                 return Err(CodecError::Malformed("a Rice code beyond 32 bits"));
             }
+            if ones < self.filled {
+                self.skip(ones + 1);
+                return Ok(quotient << k | self.read(k)?);
+            }
+            if ones == 0 {
+                return Err(CodecError::Length("bits end early"));
+            }
+            self.skip(ones);
         }
-        Ok(quotient << k | self.read(k)?)
     }
 
     /// That nothing is left but the zeros of the last byte.
@@ -117,10 +130,40 @@ impl<'a> BitReader<'a> {
     /// # Errors
     /// If there is.
     pub fn finish(self) -> Result<(), CodecError> {
-        if self.bytes.is_empty() && self.accumulator == 0 {
+        if self.bytes.is_empty() && self.filled < 8 && self.accumulator == 0 {
             Ok(())
         } else {
             Err(CodecError::Length("bits left over"))
+        }
+    }
+
+    /// Drops `width` bits, which are there.
+    #[inline]
+    fn skip(&mut self, width: u32) {
+        self.accumulator >>= width;
+        self.filled -= width;
+    }
+
+    /// Makes at least 56 bits ready, or all that are left.
+    #[inline]
+    fn refill(&mut self) {
+        let Some(word) = self.bytes.first_chunk() else {
+            return self.refill_from_the_last_bytes();
+        };
+        self.accumulator |= u64::from_le_bytes(*word) << self.filled;
+        let taken = (63 - self.filled) / 8;
+        self.bytes = &self.bytes[taken as usize..];
+        self.filled += taken * 8;
+    }
+
+    #[cold]
+    fn refill_from_the_last_bytes(&mut self) {
+        while self.filled < 56
+            && let Some((&byte, rest)) = self.bytes.split_first()
+        {
+            self.accumulator |= u64::from(byte) << self.filled;
+            self.filled += 8;
+            self.bytes = rest;
         }
     }
 }
@@ -196,4 +239,178 @@ pub fn take_byte(bytes: &mut &[u8]) -> Result<u8, CodecError> {
     let (&byte, rest) = bytes.split_first().ok_or(CodecError::Length("bytes end early"))?;
     *bytes = rest;
     Ok(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A number of 0 to 32 bits, and how many.
+    fn sized() -> impl Strategy<Value = (u32, u32)> {
+        (0..=32u32, any::<u32>()).prop_map(|(width, v)| {
+            let mask = ((1u64 << width) - 1) as u32;
+            (v & mask, width)
+        })
+    }
+
+    /// Numbers small enough for their Rice parameter to write in a few hundred bits.
+    fn rice() -> impl Strategy<Value = (u32, u32)> {
+        (0..=24u32).prop_flat_map(|k| (0..=u32::MAX >> (24 - k), Just(k)))
+    }
+
+    /// What the reader must answer, written as simply as can be: bit `i` of the bytes, lowest first.
+    fn bit(bytes: &[u8], i: usize) -> Option<u32> {
+        bytes.get(i / 8).map(|byte| u32::from(byte >> (i % 8) & 1))
+    }
+
+    proptest! {
+        #[test]
+        fn bits_come_back_as_they_were_written(numbers in prop::collection::vec(sized(), 0..100), before in 0usize..3) {
+            let mut bytes = vec![0xaa; before];
+            let mut writer = BitWriter::new(&mut bytes);
+            for &(value, width) in &numbers {
+                writer.write(value, width);
+            }
+            writer.finish();
+            let total: u32 = numbers.iter().map(|(_, width)| width).sum();
+            prop_assert_eq!(bytes.len(), before + total.div_ceil(8) as usize);
+            let mut reader = BitReader::new(&bytes[before..]);
+            for (value, width) in numbers {
+                prop_assert_eq!(reader.read(width), Ok(value));
+            }
+            prop_assert_eq!(reader.finish(), Ok(()));
+        }
+
+        #[test]
+        fn rice_codes_come_back_between_other_bits(numbers in prop::collection::vec((rice(), sized()), 0..60)) {
+            let mut bytes = Vec::new();
+            let mut writer = BitWriter::new(&mut bytes);
+            for &((value, k), (bits, width)) in &numbers {
+                writer.write_rice(value, k);
+                writer.write(bits, width);
+            }
+            writer.finish();
+            let mut reader = BitReader::new(&bytes);
+            for ((value, k), (bits, width)) in numbers {
+                prop_assert_eq!(reader.read_rice(k), Ok(value));
+                prop_assert_eq!(reader.read(width), Ok(bits));
+            }
+            prop_assert_eq!(reader.finish(), Ok(()));
+        }
+
+        #[test]
+        fn the_reader_agrees_with_reading_bit_by_bit(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            reads in prop::collection::vec((any::<bool>(), 0..=24u32), 0..60),
+        ) {
+            let mut reader = BitReader::new(&bytes);
+            let mut at = 0;
+            let mut plain = |width: u32| {
+                (0..width).try_fold(0u32, |value, i| {
+                    let bit = bit(&bytes, at)?;
+                    at += 1;
+                    Some(value | bit << i)
+                })
+            };
+            for (as_rice, width) in reads {
+                let (expected, read) = if as_rice {
+                    let mut quotient = 0u32;
+                    let expected = loop {
+                        match plain(1) {
+                            Some(1) => quotient += 1,
+                            Some(_) => break plain(width).map(|low| quotient.checked_shl(width).unwrap_or(0) | low),
+                            None => break None,
+                        }
+                    };
+                    if quotient > u32::MAX >> width {
+                        prop_assert!(reader.read_rice(width).is_err());
+                        return Ok(());
+                    }
+                    (expected, reader.read_rice(width))
+                } else {
+                    (plain(width), reader.read(width))
+                };
+                prop_assert_eq!(read.ok(), expected);
+                if expected.is_none() {
+                    return Ok(());
+                }
+            }
+            let rest_is_padding = at.div_ceil(8) == bytes.len() && (at..8 * bytes.len()).all(|i| bit(&bytes, i) == Some(0));
+            prop_assert_eq!(reader.finish().is_ok(), rest_is_padding);
+        }
+
+        #[test]
+        fn varints_come_back_and_take_one_byte_per_seven_bits(value: u64, shift in 0..64u32) {
+            let value = value >> shift;
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, value);
+            prop_assert_eq!(bytes.len() as u32, (64 - value.leading_zeros()).div_ceil(7).max(1));
+            let mut rest = bytes.as_slice();
+            prop_assert_eq!(take_varint(&mut rest), Ok(value));
+            prop_assert!(rest.is_empty());
+            for end in 0..bytes.len() {
+                prop_assert!(take_varint(&mut &bytes[..end]).is_err());
+            }
+        }
+
+        #[test]
+        fn zigzags_come_back_and_small_ones_stay_small(value: i64, shift in 0..64u32) {
+            let value = value >> shift;
+            let mut bytes = Vec::new();
+            put_zigzag(&mut bytes, value);
+            prop_assert_eq!(take_zigzag(&mut bytes.as_slice()), Ok(value));
+            prop_assert_eq!(take_zigzag_i32(&mut bytes.as_slice()).ok(), i32::try_from(value).ok());
+            prop_assert_eq!(bytes.len() == 1, (-64..64).contains(&value));
+        }
+
+        #[test]
+        fn every_varint_has_one_form(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let mut rest = bytes.as_slice();
+            if let Ok(value) = take_varint(&mut rest) {
+                let mut again = Vec::new();
+                put_varint(&mut again, value);
+                prop_assert_eq!(&again[..], &bytes[..bytes.len() - rest.len()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_varint_that_is_not_in_its_shortest_form_or_beyond_64_bits_is_refused() {
+        for bytes in [
+            &[0x80, 0x00][..],
+            &[0xff, 0x80, 0x00],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0x00],
+            &[0x80; 11],
+        ] {
+            let result = take_varint(&mut &bytes[..]);
+            assert!(
+                matches!(result, Err(CodecError::Malformed(_))),
+                "{bytes:02x?}: {result:?}"
+            );
+        }
+        let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(take_varint(&mut &largest[..]), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn ones_without_end_are_refused() {
+        for k in 0..=24 {
+            assert!(BitReader::new(&[0xff; 1000]).read_rice(k).is_err(), "k = {k}");
+        }
+    }
+
+    #[test]
+    fn the_largest_rice_code_is_read_and_the_next_one_refused() {
+        let mut bytes = Vec::new();
+        let mut writer = BitWriter::new(&mut bytes);
+        writer.write_rice(u32::MAX, 24);
+        writer.finish();
+        assert_eq!(BitReader::new(&bytes).read_rice(24), Ok(u32::MAX));
+        // One more than 255 ones in front of 24 bits.
+        let mut beyond = vec![0xff; 32];
+        beyond.extend([0; 8]);
+        assert!(BitReader::new(&beyond).read_rice(24).is_err());
+    }
 }

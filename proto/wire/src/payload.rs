@@ -171,7 +171,7 @@ pub fn put_chunk(chunk: &[u8], out: &mut Vec<u8>) {
 /// Reads a payload: its header at once, then `each` for every chunk (not yet decoded) with its lane.
 ///
 /// # Errors
-/// If the bytes are not a payload.
+/// If the bytes are not a payload. Chunks before the fault have been handed out by then.
 pub fn decode_payload<'a>(
     mut bytes: &'a [u8],
     mut each: impl FnMut(&PayloadHeader, LaneHandle, &'a [u8]),
@@ -205,11 +205,16 @@ pub fn decode_payload<'a>(
     while !bytes.is_empty() {
         let lane = LaneHandle(take_byte(bytes)?);
         for _ in 0..take_varint(bytes)? {
-            let length = take_varint(bytes)? as usize;
-            if length > bytes.len().min(CHUNK_BYTES_MAX) {
-                return Err(CodecError::Length("a chunk beyond the end of its payload"));
+            let length = take_varint_u32(bytes)? as usize;
+            if length > CHUNK_BYTES_MAX {
+                return Err(CodecError::Oversized {
+                    bytes: length,
+                    limit: CHUNK_BYTES_MAX,
+                });
             }
-            let (chunk, rest) = bytes.split_at(length);
+            let (chunk, rest) = bytes
+                .split_at_checked(length)
+                .ok_or(CodecError::Length("a chunk beyond the end of its payload"))?;
             *bytes = rest;
             each(&header, lane, chunk);
         }

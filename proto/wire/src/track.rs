@@ -72,7 +72,9 @@ impl Level {
     /// Whether the entity in `slot` is told at this level in `tick`.
     #[must_use]
     pub fn is_due(self, tick: Tick, slot: Slot) -> bool {
-        (tick.0 + u64::from(slot.0)).is_multiple_of(self.period_ticks())
+        tick.0
+            .wrapping_add(u64::from(slot.0))
+            .is_multiple_of(self.period_ticks())
     }
 }
 
