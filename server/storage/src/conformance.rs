@@ -1,0 +1,1 @@
+//! What every store must do, checked against each of them.
