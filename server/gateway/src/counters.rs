@@ -1,0 +1,119 @@
+//! What a gateway counts, for the skin to export. All of it only ever rises.
+
+use myriad_wire::CloseReason;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
+        /// What a gateway has counted since its start.
+        #[derive(Clone, Debug, PartialEq, Eq, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)*
+            /// Sessions ended by the gateway or by their client, by the code of the reason. See [`Self::closed`].
+            pub closes: [u64; CloseReason::ALL.len()],
+        }
+
+        impl Counters {
+            /// Name, help text and value of each, for the exporter; without [`Self::closes`].
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Ticks.
+    ticks,
+    /// Connections that were given a session.
+    sessions_opened,
+    /// Sessions that got their avatar for the first time.
+    sessions_joined,
+    /// Inputs for connections that the gateway does not know (any more).
+    inputs_unknown,
+    /// Messages from clients.
+    messages_received,
+    /// Datagrams from clients.
+    datagrams_received,
+    /// Datagrams dropped, because their client sent too many in one tick.
+    datagrams_dropped,
+    /// Datagrams dropped, because their session had no avatar or had just been given another one.
+    datagrams_early,
+    /// Movement intents passed on to lanes.
+    intents_forwarded,
+    /// Movement intents that came again after they had been passed on.
+    intents_repeated,
+    /// Commands passed on to lanes.
+    commands_forwarded,
+    /// Commands that came again under a number already taken.
+    commands_repeated,
+    /// Commands that the gateway refused, because too many of their session were unanswered.
+    commands_refused,
+    /// Views sent.
+    views_sent,
+    /// Subjects that entered a view.
+    enters_sent,
+    /// Subjects that left a view.
+    leaves_sent,
+    /// Changes of properties told.
+    changes_sent,
+    /// Events told.
+    events_sent,
+    /// Ticks in which a client's enters did not all fit its view, and waited.
+    enters_deferred,
+    /// Changes that did not fit a view, and waited.
+    changes_deferred,
+    /// Events that a client was never told, because it was frozen or its view was full.
+    events_dropped,
+    /// Views frozen, because their client did not read.
+    freezes,
+    /// Frozen views that caught up.
+    catch_ups,
+    /// Bytes sent on streams.
+    stream_bytes_sent,
+    /// Datagrams sent.
+    datagrams_sent,
+    /// Bytes sent in datagrams.
+    datagram_bytes_sent,
+    /// Tracks told to clients, once per track, client and tick.
+    tracks_sent,
+    /// Tracks told to clients at a worse level than their distance asks for.
+    tracks_degraded,
+    /// Tracks in reach that clients were not told at all, for want of budget.
+    tracks_dropped,
+    /// Frames taken from lanes.
+    frames_applied,
+    /// Frames that were keyframes.
+    keyframes_applied,
+    /// Frames and routes refused, because their lane's epoch was lower than one seen before.
+    epochs_refused,
+    /// Frames refused, because their tick was not newer or a keyframe was missing.
+    frames_refused,
+    /// Chunks of frames that could not be decoded.
+    chunks_refused,
+    /// Entities refused, because their slot was out of range or not alive.
+    records_refused,
+    /// Messages over the fabric that could not be decoded.
+    fabric_malformed,
+    /// Messages over the fabric from a role that the gateway has nothing to do with.
+    fabric_strangers,
+    /// Frames dropped, because too many waited for a tick.
+    fabric_overflows,
+    /// Messages over the fabric dropped, because one before them was missing or they came again.
+    fabric_dropped,
+    /// Full copies sent to lanes that had lost something.
+    resyncs,
+    /// Reports sent to lanes.
+    reports_sent,
+}
+
+impl Counters {
+    /// How many sessions ended for this reason.
+    #[must_use]
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closes[reason.code() as usize]
+    }
+
+    pub(crate) fn count_close(&mut self, reason: CloseReason) {
+        self.closes[reason.code() as usize] += 1;
+    }
+}
