@@ -1,1 +1,22 @@
 //! The load harness: real clients that check every claim at the receiving end.
+//!
+//! [`run`] drives thousands of bots, each a client through the SDK with its own connection, keys and login, and
+//! compares what they receive with the server's truth trace; a [`Report`] says what was found and
+//! [`Report::verdict`] whether that is good enough. The server is never asked for anything but the truth of where
+//! its entities are, so a server that measures itself wrongly is found out. Read [`options`] for what can be asked
+//! and [`report`] for what is answered.
+
+pub mod header;
+pub mod histogram;
+pub mod motion;
+pub mod options;
+pub mod progress;
+pub mod report;
+mod run;
+pub mod verdict;
+
+pub use options::{BotsArgs, BotsOptions, Trust, TruthSource};
+pub use progress::Progress;
+pub use report::Report;
+pub use run::run;
+pub use verdict::{Thresholds, Verdict};

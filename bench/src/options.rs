@@ -1,0 +1,325 @@
+//! What a run of bots is asked to do: as a library takes it, and as a command line says it.
+
+use crate::motion::MotionKind;
+use anyhow::{Context, bail};
+use clap::Args;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a bot knows that the server is the right one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Its certificate is signed by one of these authorities, or is one of these: PEM text.
+    Ca(String),
+    /// SHA-256 of its certificate (DER).
+    Fingerprint([u8; 32]),
+}
+
+/// Where the truth trace comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TruthSource {
+    /// The admin server's base URL, such as `http://127.0.0.1:8080`. Only plain HTTP.
+    pub url: String,
+    /// Its bearer token, if it asks for one.
+    pub token: Option<String>,
+}
+
+/// What a run of bots is asked to do.
+#[derive(Clone, Debug)]
+pub struct BotsOptions {
+    /// Gateways, used in turn. At least one.
+    pub servers: Vec<SocketAddr>,
+    /// How the bots know them.
+    pub trust: Trust,
+    /// The name that the certificate must be issued for. Ignored with a fingerprint.
+    pub server_name: String,
+    /// The login key; empty if the server asks for none.
+    pub key: String,
+    /// Accounts are this and a number from 0.
+    pub account_prefix: String,
+    /// The space to join.
+    pub space: myriad_wire::SpaceId,
+    /// How many clients.
+    pub clients: u32,
+    /// Intents per second and client; `None` is the server's tick rate.
+    pub hz: Option<f64>,
+    /// How long is measured, from when all have joined.
+    pub seconds: f64,
+    /// How long the clients may take to join. Whoever has not joined by then is lost.
+    pub join_allowance: Duration,
+    /// How long everybody walks after the last join before the measurement starts.
+    pub warmup: Duration,
+    /// Seed of everything that is random here.
+    pub seed: u64,
+    /// How the bots walk.
+    pub motion: MotionKind,
+    /// Which layers the avatars see: a subject is expected in view only if its layers meet these.
+    pub sees: u32,
+    /// The truth, without which only what clients can know by themselves is checked.
+    pub truth: Option<TruthSource>,
+    /// Processes whose CPU time and memory count as the server's.
+    pub server_pids: Vec<u32>,
+    /// Threads that run the bots.
+    pub workers: usize,
+    /// Where the report goes as JSON.
+    pub json: Option<PathBuf>,
+    /// Neither progress nor report for people.
+    pub quiet: bool,
+}
+
+impl BotsOptions {
+    /// The defaults, against one server: 100 clients for 20 s.
+    #[must_use]
+    pub fn new(server: SocketAddr, trust: Trust) -> Self {
+        Self {
+            servers: vec![server],
+            trust,
+            server_name: DEFAULT_SERVER_NAME.into(),
+            key: String::new(),
+            account_prefix: DEFAULT_ACCOUNT_PREFIX.into(),
+            space: myriad_wire::SpaceId(DEFAULT_SPACE),
+            clients: 100,
+            hz: None,
+            seconds: 20.0,
+            join_allowance: Duration::from_secs(20),
+            warmup: Duration::from_secs(3),
+            seed: 1,
+            motion: MotionKind::Mixed,
+            sees: u32::MAX,
+            truth: None,
+            server_pids: Vec::new(),
+            workers: 1,
+            json: None,
+            quiet: false,
+        }
+    }
+}
+
+/// The name that a self-signed certificate of a development server is issued for.
+pub const DEFAULT_SERVER_NAME: &str = "localhost";
+/// See [`BotsOptions::account_prefix`].
+pub const DEFAULT_ACCOUNT_PREFIX: &str = "bot-";
+/// The space that a server with one space calls its own.
+pub const DEFAULT_SPACE: u32 = 1;
+
+/// Real clients against a running server, checked against the truth.
+///
+/// Flatten it into a subcommand.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  100 clients for 20 s against the server on this machine, checked against its truth trace:
+      myriad bots --ca data/tls/cert.pem --truth http://127.0.0.1:8080
+
+  1,000 clients over two gateways, with the report as JSON:
+      myriad bots --server 10.0.0.1:4433 --server 10.0.0.2:4433 --ca ca.pem \\
+          --clients 1000 --seconds 60 --json report.json")]
+pub struct BotsArgs {
+    /// Gateway to connect to, HOST:PORT; several are used in turn.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4433")]
+    pub server: Vec<String>,
+    /// How many clients.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub clients: u32,
+    /// Intents per second and client [default: the server's tick rate].
+    #[arg(long)]
+    pub hz: Option<f64>,
+    /// How long to measure, in seconds, from when all clients have joined.
+    #[arg(long, default_value_t = 20.0)]
+    pub seconds: f64,
+    /// Write the report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Seed of everything random: the same seed walks the same ways.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How the clients walk.
+    #[arg(long, value_enum, default_value_t = MotionKind::Mixed)]
+    pub motion: MotionKind,
+    /// Certificate (or authority) to trust, a PEM file.
+    #[arg(long, value_name = "FILE", required_unless_present = "fingerprint")]
+    pub ca: Option<PathBuf>,
+    /// SHA-256 fingerprint of the server's certificate, 64 hex digits.
+    #[arg(long, value_name = "HEX", conflicts_with = "ca", value_parser = parse_fingerprint)]
+    pub fingerprint: Option<[u8; 32]>,
+    /// The name that the certificate must be issued for.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_SERVER_NAME)]
+    pub server_name: String,
+    /// Login key, if the server asks for one.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub key: String,
+    /// Accounts are this and a number; two runs at the same time need different ones.
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_ACCOUNT_PREFIX)]
+    pub account_prefix: String,
+    /// The space to join.
+    #[arg(long, default_value_t = DEFAULT_SPACE)]
+    pub space: u32,
+    /// Base URL of the admin server that gives the truth trace (it must be enabled there by name).
+    #[arg(long, value_name = "URL")]
+    pub truth: Option<String>,
+    /// File with the admin server's bearer token.
+    #[arg(long, value_name = "FILE", requires = "truth")]
+    pub truth_token_file: Option<PathBuf>,
+    /// Process whose CPU time and memory are the server's; repeatable.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Vec<u32>,
+    /// Threads that run the clients.
+    #[arg(long, default_value_t = 1, value_parser = parse_workers)]
+    pub workers: usize,
+    /// Print neither progress nor report.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl BotsArgs {
+    /// Resolves names and reads the files named.
+    ///
+    /// # Errors
+    /// If an address does not resolve, a file can't be read, or a number makes no sense.
+    pub fn into_options(self) -> anyhow::Result<BotsOptions> {
+        let mut servers = Vec::new();
+        for server in &self.server {
+            let mut addresses = server
+                .to_socket_addrs()
+                .with_context(|| format!("--server {server}"))?;
+            match addresses.next() {
+                Some(address) => servers.push(address),
+                None => bail!("--server {server}: the name has no address"),
+            }
+        }
+        let trust = match (&self.ca, self.fingerprint) {
+            (_, Some(fingerprint)) => Trust::Fingerprint(fingerprint),
+            (Some(ca), None) => Trust::Ca(
+                std::fs::read_to_string(ca).with_context(|| format!("reading --ca {}", ca.display()))?,
+            ),
+            (None, None) => bail!("either --ca or --fingerprint says which server to trust"),
+        };
+        let token = match &self.truth_token_file {
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("reading --truth-token-file {}", file.display()))?
+                    .trim()
+                    .to_owned(),
+            ),
+            None => None,
+        };
+        if let Some(hz) = self.hz
+            && !(0.1..=1000.0).contains(&hz)
+        {
+            bail!("--hz {hz}: a rate lies between 0.1 and 1000");
+        }
+        if !(1.0..=86_400.0).contains(&self.seconds) {
+            bail!("--seconds {}: between one second and one day", self.seconds);
+        }
+        let mut options = BotsOptions::new(servers[0], trust);
+        options.servers = servers;
+        options.server_name = self.server_name;
+        options.key = self.key;
+        options.account_prefix = self.account_prefix;
+        options.space = myriad_wire::SpaceId(self.space);
+        options.clients = self.clients;
+        options.hz = self.hz;
+        options.seconds = self.seconds;
+        options.seed = self.seed;
+        options.motion = self.motion;
+        options.truth = self.truth.map(|url| TruthSource { url, token });
+        options.server_pids = self.server_pid;
+        options.workers = self.workers;
+        options.json = self.json;
+        options.quiet = self.quiet;
+        Ok(options)
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(workers) if (1..=256).contains(&workers) => Ok(workers),
+        _ => Err("between 1 and 256 threads".into()),
+    }
+}
+
+fn parse_fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| *byte != b':')
+        .map(|byte| (byte as char).to_digit(16).map(|digit| digit as u8))
+        .collect::<Option<_>>()
+        .ok_or("only hex digits and colons")?;
+    if digits.len() != 64 {
+        return Err(format!("64 hex digits, not {}", digits.len()));
+    }
+    Ok(std::array::from_fn(|i| digits[2 * i] << 4 | digits[2 * i + 1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        bots: BotsArgs,
+    }
+
+    #[test]
+    fn a_full_command_line_becomes_options() {
+        let fingerprint = "ab".repeat(32);
+        let line = Line::try_parse_from([
+            "bots",
+            "--server",
+            "127.0.0.1:1",
+            "--server",
+            "127.0.0.1:2",
+            "--clients",
+            "7",
+            "--hz",
+            "5",
+            "--seconds",
+            "3",
+            "--seed",
+            "9",
+            "--motion",
+            "steer",
+            "--fingerprint",
+            &fingerprint,
+            "--truth",
+            "http://127.0.0.1:8080",
+        ])
+        .expect("a good line");
+        let options = line.bots.into_options().expect("good options");
+        assert_eq!(options.servers.len(), 2);
+        assert_eq!(options.trust, Trust::Fingerprint([0xab; 32]));
+        assert_eq!((options.clients, options.hz, options.seed), (7, Some(5.0), 9));
+        assert_eq!(options.motion, MotionKind::Steer);
+        assert_eq!(options.truth.expect("asked for").url, "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_server_must_be_trusted_by_something() {
+        let error = Line::try_parse_from(["bots"]).expect_err("neither --ca nor --fingerprint");
+        assert!(error.to_string().contains("--ca"));
+    }
+
+    #[test]
+    fn bad_fingerprints_are_refused_with_a_reason() {
+        assert!(parse_fingerprint("12").is_err());
+        assert!(parse_fingerprint(&"zz".repeat(32)).is_err());
+        assert_eq!(parse_fingerprint(&["01"; 32].join(":")), Ok([1; 32]));
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        for bad in [
+            ["--hz", "0"],
+            ["--hz", "NaN"],
+            ["--seconds", "0"],
+            ["--seconds", "inf"],
+        ] {
+            let fingerprint = "ab".repeat(32);
+            let line = Line::try_parse_from(["bots", "--fingerprint", &fingerprint, bad[0], bad[1]]);
+            assert!(line.expect("it parses").bots.into_options().is_err(), "{bad:?}");
+        }
+    }
+}
