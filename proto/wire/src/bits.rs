@@ -9,6 +9,7 @@ use crate::codec::CodecError;
 pub struct BitWriter<'a> {
     out: &'a mut Vec<u8>,
     accumulator: u64,
+    /// At most 31.
     filled: u32,
 }
 
@@ -23,6 +24,7 @@ impl<'a> BitWriter<'a> {
     }
 
     /// The lowest `width` bits of `value`; the others must be zero. `width` is at most 32.
+    #[inline]
     pub fn write(&mut self, value: u32, width: u32) {
         debug_assert!(
             width == 32 || value >> width == 0,
@@ -30,10 +32,11 @@ impl<'a> BitWriter<'a> {
         );
         self.accumulator |= u64::from(value) << self.filled;
         self.filled += width;
-        while self.filled >= 8 {
-            self.out.push(self.accumulator as u8);
-            self.accumulator >>= 8;
-            self.filled -= 8;
+        if self.filled >= 32 {
+            self.out
+                .extend_from_slice(&(self.accumulator as u32).to_le_bytes());
+            self.accumulator >>= 32;
+            self.filled -= 32;
         }
     }
 
@@ -50,11 +53,14 @@ impl<'a> BitWriter<'a> {
 
     /// Fills up the last byte with zeros.
     pub fn finish(self) {
-        if self.filled > 0 {
-            self.out.push(self.accumulator as u8);
-        }
+        let bytes = self.filled.div_ceil(8) as usize;
+        self.out
+            .extend_from_slice(&self.accumulator.to_le_bytes()[..bytes]);
     }
 }
+
+/// How many bits a refill makes ready at least: whole bytes, and never all 64, so that shifts stay defined.
+const READY_BITS: u32 = 56;
 
 /// Reads what [`BitWriter`] wrote, eight bytes at a time.
 #[derive(Debug)]
@@ -83,18 +89,42 @@ impl<'a> BitReader<'a> {
     ///
     /// # Errors
     /// If there are not as many left.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, width: u32) -> Result<u32, CodecError> {
-        debug_assert!(width <= 32, "at most 32 bits at once");
-        if self.filled < width {
-            self.refill();
-            if self.filled < width {
-                return Err(CodecError::Length("bits end early"));
-            }
+        self.ready(width)?;
+        Ok(self.take(width))
+    }
+
+    /// Three numbers of `widths` bits, each at most 32, behind one in Rice coding with parameter `k`, at most 24.
+    ///
+    /// # Errors
+    /// As [`Self::read`] and [`Self::read_rice`].
+    #[inline(always)]
+    pub fn read_rice_and_three(&mut self, k: u32, widths: [u32; 3]) -> Result<(u32, [u32; 3]), CodecError> {
+        self.refill();
+        let ones = self.accumulator.trailing_ones();
+        let total = ones + 1 + k + widths[0] + widths[1] + widths[2];
+        if total > self.filled {
+            let first = self.read_rice(k)?;
+            let three = [
+                self.read(widths[0])?,
+                self.read(widths[1])?,
+                self.read(widths[2])?,
+            ];
+            return Ok((first, three));
         }
-        let value = self.accumulator & ((1 << width) - 1);
-        self.skip(width);
-        Ok(value as u32)
+        // All of it is ready: at most 55 ones, so the number fits 32 bits.
+        let mut rest = self.accumulator >> (ones + 1);
+        let mut next = |width: u32| {
+            let value = rest & ((1 << width) - 1);
+            rest >>= width;
+            value as u32
+        };
+        let first = ones << k | next(k);
+        let three = [next(widths[0]), next(widths[1]), next(widths[2])];
+        self.accumulator = rest;
+        self.filled -= total;
+        Ok((first, three))
     }
 
     /// The next number in Rice coding with parameter `k`, at most 24.
@@ -137,18 +167,40 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    /// Drops `width` bits, which are there.
-    #[inline]
+    /// Makes `width` bits ready, at most [`READY_BITS`].
+    #[inline(always)]
+    fn ready(&mut self, width: u32) -> Result<(), CodecError> {
+        if self.filled < width {
+            self.refill();
+            if self.filled < width {
+                return Err(CodecError::Length("bits end early"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next `width` bits, at most 32, which are ready.
+    #[inline(always)]
+    fn take(&mut self, width: u32) -> u32 {
+        debug_assert!(width <= 32, "at most 32 bits at once");
+        let value = self.accumulator & ((1 << width) - 1);
+        self.skip(width);
+        value as u32
+    }
+
+    /// Drops `width` bits, which are ready.
+    #[inline(always)]
     fn skip(&mut self, width: u32) {
         self.accumulator >>= width;
         self.filled -= width;
     }
 
-    /// Makes at least 56 bits ready, or all that are left.
-    #[inline]
+    /// Makes at least [`READY_BITS`] ready, or all that are left.
+    #[inline(always)]
     fn refill(&mut self) {
         let Some(word) = self.bytes.first_chunk() else {
-            return self.refill_from_the_last_bytes();
+            *self = Self::refilled_from_the_last_bytes(self.bytes, self.accumulator, self.filled);
+            return;
         };
         self.accumulator |= u64::from_le_bytes(*word) << self.filled;
         let taken = (63 - self.filled) / 8;
@@ -156,14 +208,20 @@ impl<'a> BitReader<'a> {
         self.filled += taken * 8;
     }
 
+    /// Takes and returns values rather than `&mut self`, so that the reader can live in registers.
     #[cold]
-    fn refill_from_the_last_bytes(&mut self) {
-        while self.filled < 56
-            && let Some((&byte, rest)) = self.bytes.split_first()
+    fn refilled_from_the_last_bytes(mut bytes: &'a [u8], mut accumulator: u64, mut filled: u32) -> Self {
+        while filled < READY_BITS
+            && let Some((&byte, rest)) = bytes.split_first()
         {
-            self.accumulator |= u64::from(byte) << self.filled;
-            self.filled += 8;
-            self.bytes = rest;
+            accumulator |= u64::from(byte) << filled;
+            filled += 8;
+            bytes = rest;
+        }
+        Self {
+            bytes,
+            accumulator,
+            filled,
         }
     }
 }
@@ -297,6 +355,26 @@ mod tests {
                 prop_assert_eq!(reader.read(width), Ok(bits));
             }
             prop_assert_eq!(reader.finish(), Ok(()));
+        }
+
+        #[test]
+        fn four_numbers_at_once_are_read_as_one_by_one(
+            bytes in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0xff)], 0..60),
+            k in 0..=24u32,
+            widths in prop::array::uniform3(0..=32u32),
+        ) {
+            let (mut at_once, mut one_by_one) = (BitReader::new(&bytes), BitReader::new(&bytes));
+            loop {
+                let expected = one_by_one.read_rice(k).and_then(|first| {
+                    let [a, b, c] = widths;
+                    Ok((first, [one_by_one.read(a)?, one_by_one.read(b)?, one_by_one.read(c)?]))
+                });
+                let got = at_once.read_rice_and_three(k, widths);
+                prop_assert_eq!(&got, &expected);
+                if expected.is_err() {
+                    break;
+                }
+            }
         }
 
         #[test]

@@ -91,14 +91,12 @@ pub fn decode<M: Decode<()>>(bytes: &[u8], limit: usize) -> Result<M, CodecError
         });
     }
     // bincode takes its limit only as a constant; these are the sizes that messages are limited to.
-    let decoded = match bytes.len() {
-        ..=CLIENT_MESSAGE_BYTES_MAX => {
-            decode_within::<M, { MEMORY_PER_BYTE_MAX * CLIENT_MESSAGE_BYTES_MAX }>(bytes)
-        }
-        ..=SERVER_MESSAGE_BYTES_MAX => {
-            decode_within::<M, { MEMORY_PER_BYTE_MAX * SERVER_MESSAGE_BYTES_MAX }>(bytes)
-        }
-        _ => decode_within::<M, { MEMORY_PER_BYTE_MAX * NODE_MESSAGE_BYTES_MAX }>(bytes),
+    let decoded = if bytes.len() <= CLIENT_MESSAGE_BYTES_MAX {
+        decode_within::<M, { MEMORY_PER_BYTE_MAX * CLIENT_MESSAGE_BYTES_MAX }>(bytes)
+    } else if bytes.len() <= SERVER_MESSAGE_BYTES_MAX {
+        decode_within::<M, { MEMORY_PER_BYTE_MAX * SERVER_MESSAGE_BYTES_MAX }>(bytes)
+    } else {
+        decode_within::<M, { MEMORY_PER_BYTE_MAX * NODE_MESSAGE_BYTES_MAX }>(bytes)
     };
     let (message, used) = decoded.map_err(|_| CodecError::Malformed("not a message of the expected type"))?;
     if used == bytes.len() {

@@ -91,6 +91,7 @@ impl WirePos {
 
 /// The middle, in position units, of cell `v` of the grid `>> shift`. Saturates at the ends of the grid.
 #[must_use]
+#[inline]
 pub fn centre(v: i32, shift: u32) -> i32 {
     let middle = (i64::from(v) << shift) + (1i64 << shift >> 1);
     middle.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32

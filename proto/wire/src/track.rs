@@ -184,29 +184,73 @@ pub fn decode_chunk(mut bytes: &[u8], mut each: impl FnMut(State)) -> Result<Lev
     if rice_k > 24 {
         return Err(CodecError::Malformed("a Rice parameter beyond 24"));
     }
-    let shift = level.shift();
-    let axis = |base: i32, offset: u32| {
-        let at = i64::from(base) + i64::from(offset);
-        i32::try_from(at)
-            .map(|at| centre(at, shift))
-            .map_err(|_| CodecError::Malformed("a position off the grid"))
-    };
-    for i in 0..count {
-        if i > 0 {
-            let gap = bits.read_rice(rice_k)?;
-            slot = gap
-                .checked_add(1)
-                .and_then(|step| slot.checked_add(step))
-                .ok_or(CodecError::Malformed("a slot beyond 32 bits"))?;
-        }
-        let x = axis(base[0], bits.read(widths[0])?)?;
-        let y = axis(base[1], bits.read(widths[1])?)?;
-        let z = axis(base[2], bits.read(widths[2])?)?;
+    let grid = Grid::new(base, widths, level.shift());
+    let offsets = [
+        bits.read(widths[0])?,
+        bits.read(widths[1])?,
+        bits.read(widths[2])?,
+    ];
+    each(State {
+        slot: Slot(slot),
+        position: grid.position(offsets)?,
+    });
+    for _ in 1..count {
+        let (gap, offsets) = bits.read_rice_and_three(rice_k, widths)?;
+        slot = gap
+            .checked_add(1)
+            .and_then(|step| slot.checked_add(step))
+            .ok_or(CodecError::Malformed("a slot beyond 32 bits"))?;
         each(State {
             slot: Slot(slot),
-            position: Pos { x, y, z },
+            position: grid.position(offsets)?,
         });
     }
     bits.finish()?;
     Ok(level)
+}
+
+/// Where the offsets of a chunk lie.
+struct Grid {
+    base: [i32; 3],
+    shift: u32,
+    /// No offset that fits the widths leaves the range of a position on any axis: nothing to check per state.
+    roomy: bool,
+}
+
+impl Grid {
+    fn new(base: [i32; 3], widths: [u32; 3], shift: u32) -> Self {
+        let roomy = base.iter().zip(widths).all(|(&base, width)| {
+            let last = i64::from(base) + ((1i64 << width) - 1);
+            let fits = |at: i64| i32::try_from((at << shift) + (1 << shift)).is_ok();
+            fits(i64::from(base)) && fits(last)
+        });
+        Self { base, shift, roomy }
+    }
+
+    #[inline(always)]
+    fn position(&self, offsets: [u32; 3]) -> Result<Pos, CodecError> {
+        if !self.roomy {
+            return self.position_at_the_rim(offsets);
+        }
+        let axis = |i: usize| ((self.base[i] + offsets[i] as i32) << self.shift) + (1 << self.shift >> 1);
+        Ok(Pos {
+            x: axis(0),
+            y: axis(1),
+            z: axis(2),
+        })
+    }
+
+    #[cold]
+    fn position_at_the_rim(&self, offsets: [u32; 3]) -> Result<Pos, CodecError> {
+        let axis = |i: usize| {
+            i32::try_from(i64::from(self.base[i]) + i64::from(offsets[i]))
+                .map(|at| centre(at, self.shift))
+                .map_err(|_| CodecError::Malformed("a position off the grid"))
+        };
+        Ok(Pos {
+            x: axis(0)?,
+            y: axis(1)?,
+            z: axis(2)?,
+        })
+    }
 }
