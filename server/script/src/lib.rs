@@ -1,1 +1,14 @@
 //! The Luau host: API, sandbox, budgets.
+//!
+//! One [`ScriptHost`] per lane runs the game's rules over the lane's [`Space`](myriad_world::Space). It knows the
+//! VM, what scripts may call and how much they may use. It deliberately knows no file, no clock, no session and no
+//! wire: sources come as text, time is the space's tick, randomness a seed, and what scripts do ends up in the
+//! space. Start with [`ScriptHost`]; what scripts see stands in `scripts/types/myriad.d.luau`.
+
+mod fault;
+mod host;
+mod sources;
+
+pub use fault::{ScriptError, ScriptFault};
+pub use host::{ScriptHost, ScriptLimits};
+pub use sources::ScriptSources;
