@@ -81,6 +81,13 @@ impl Engine {
         trap.inside.clear();
     }
 
+    /// Whether the trap's id is in use.
+    pub fn has_trap(&self, id: TrapId) -> bool {
+        self.traps
+            .get(id.0 as usize)
+            .is_some_and(|trap| trap.reach.is_some())
+    }
+
     /// Who came into a trap or went out of one in the last update, sorted by trap, subject, `Leave` before
     /// `Enter`.
     pub fn trap_events(&self) -> &[TrapEvent] {
