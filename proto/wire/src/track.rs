@@ -254,3 +254,183 @@ impl Grid {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Positions that are close together, far apart, and at the very ends of the grid.
+    fn coordinate() -> impl Strategy<Value = i32> {
+        prop_oneof![
+            4 => -3200i32..3200,
+            1 => any::<i32>(),
+            1 => prop_oneof![Just(i32::MIN), Just(i32::MAX), Just(i32::MIN >> WIRE_SHIFT), Just(i32::MAX >> WIRE_SHIFT)],
+        ]
+    }
+
+    /// Ascending slots, dense or sparse, up to the last one there is.
+    fn members() -> impl Strategy<Value = Vec<(Slot, WirePos)>> {
+        let gap = prop_oneof![6 => 1u32..3, 2 => 1u32..1000, 1 => any::<u32>()];
+        let member = (gap, coordinate(), coordinate(), coordinate());
+        (prop::collection::vec(member, 1..600), any::<bool>()).prop_map(|(members, from_the_end)| {
+            let mut slots = Vec::new();
+            let mut next = Some(0u32);
+            for (gap, ..) in &members {
+                next = next.and_then(|slot| slot.checked_add(*gap));
+                slots.extend(next);
+            }
+            if from_the_end {
+                slots = slots.iter().rev().map(|slot| u32::MAX - slot).collect();
+            }
+            let at = members.iter().map(|&(_, x, y, z)| WirePos { x, y, z });
+            slots.into_iter().map(Slot).zip(at).collect()
+        })
+    }
+
+    fn level() -> impl Strategy<Value = Level> {
+        (0..LEVELS as u8).prop_map(|k| Level::new(k).unwrap())
+    }
+
+    fn chunks(level: Level, tick: Tick, members: &[(Slot, WirePos)]) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        encode_chunks(level, tick, members, |chunk| chunks.push(chunk.to_vec()));
+        chunks
+    }
+
+    fn states(chunk: &[u8]) -> Result<(Level, Vec<State>), CodecError> {
+        let mut states = Vec::new();
+        let level = decode_chunk(chunk, |state| states.push(state))?;
+        Ok((level, states))
+    }
+
+    proptest! {
+        #[test]
+        fn those_who_are_due_come_back_in_the_middle_of_their_cell(
+            level in level(), tick in prop_oneof![any::<u64>(), Just(u64::MAX)], members in members(),
+        ) {
+            let tick = Tick(tick);
+            let mut read = Vec::new();
+            for chunk in chunks(level, tick, &members) {
+                prop_assert!(chunk.len() <= CHUNK_BYTES_MAX);
+                let (read_level, states) = states(&chunk).unwrap();
+                prop_assert_eq!(read_level, level);
+                prop_assert!((1..=CHUNK_ENTITIES_MAX).contains(&states.len()));
+                read.extend(states);
+            }
+            let shift = level.shift() - WIRE_SHIFT;
+            let expected: Vec<_> = members.iter().filter(|(slot, _)| level.is_due(tick, *slot)).map(|&(slot, p)| {
+                let axis = |v: i32| centre(v >> shift, level.shift());
+                State { slot, position: Pos { x: axis(p.x), y: axis(p.y), z: axis(p.z) } }
+            }).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn who_is_due_at_a_level_is_due_at_every_better_one_and_once_in_its_period(tick: u64, slot: u32) {
+            let (tick, slot) = (Tick(tick), Slot(slot));
+            for k in 0..LEVELS as u8 {
+                let level = Level::new(k).unwrap();
+                let due = (0..level.period_ticks())
+                    .filter(|i| level.is_due(Tick(tick.0.wrapping_add(*i)), slot))
+                    .count();
+                prop_assert_eq!(due, 1);
+                if let Some(worse) = Level::new(k + 1) {
+                    prop_assert!(!worse.is_due(tick, slot) || level.is_due(tick, slot));
+                }
+            }
+        }
+
+        #[test]
+        fn a_chunk_that_is_cut_short_or_goes_on_is_refused(level in level(), members in members(), cut: prop::sample::Index) {
+            for chunk in chunks(level, Tick(0), &members) {
+                prop_assert!(states(&chunk[..cut.index(chunk.len())]).is_err());
+                let mut longer = chunk;
+                longer.push(0);
+                prop_assert!(states(&longer).is_err());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic_or_hand_out_too_much(bytes in prop::collection::vec(any::<u8>(), 0..200), level in 0u8..4) {
+            // Half of the bytes begin like a chunk, so that the bits behind its head are reached.
+            let mut head = vec![level, 255, 7, 0, 0, 0];
+            head.extend(&bytes);
+            for bytes in [&bytes, &head] {
+                let mut count = 0;
+                let mut last = None;
+                let _ = decode_chunk(bytes, |state| {
+                    assert!(last < Some(state.slot), "slots ascend");
+                    last = Some(state.slot);
+                    count += 1;
+                });
+                prop_assert!(count <= CHUNK_ENTITIES_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn one_entity_at_the_worst_place_fits_a_chunk_many_times() {
+        let at = WirePos {
+            x: i32::MIN,
+            y: i32::MAX,
+            z: i32::MIN,
+        };
+        let chunks = chunks(Level::NEAR, Tick(0), &[(Slot(u32::MAX), at)]);
+        assert_eq!(chunks.len(), 1);
+        assert!(chunks[0].len() < 30, "{} bytes", chunks[0].len());
+    }
+
+    #[test]
+    fn a_full_track_of_a_small_square_is_one_chunk_of_four_bytes_an_entity() {
+        let members: Vec<_> = (0..256)
+            .map(|i| {
+                let at = |step: i32| i * step % 2048;
+                (
+                    Slot(i as u32),
+                    WirePos {
+                        x: at(7),
+                        y: 0,
+                        z: at(13),
+                    },
+                )
+            })
+            .collect();
+        let chunks = chunks(Level::NEAR, Tick(0), &members);
+        assert_eq!(chunks.len(), 1);
+        assert!(chunks[0].len() < 800, "{} bytes", chunks[0].len());
+    }
+
+    #[test]
+    fn nobody_makes_no_chunk() {
+        assert!(chunks(Level::NEAR, Tick(0), &[]).is_empty());
+    }
+
+    #[test]
+    fn each_field_of_a_chunk_out_of_its_range_is_refused() {
+        let check = |name: &str, level: u8, first: u64, base: i64, widths: [u32; 3], rice_k: u32| {
+            let mut chunk = vec![level, 0];
+            put_varint(&mut chunk, first);
+            for _ in 0..3 {
+                put_zigzag(&mut chunk, base);
+            }
+            let mut bits = BitWriter::new(&mut chunk);
+            for width in widths {
+                bits.write(width, 6);
+            }
+            bits.write(rice_k, 5);
+            for width in widths {
+                bits.write(u32::MAX >> (32 - width.clamp(1, 32)), width.min(32));
+            }
+            bits.finish();
+            assert_eq!(states(&chunk).is_ok(), name == "none", "{name}");
+        };
+        check("none", 0, 0, 0, [1, 31, 1], 0);
+        check("the level", LEVELS as u8, 0, 0, [1, 1, 1], 0);
+        check("the slot", 0, 1 << 32, 0, [1, 1, 1], 0);
+        check("the base", 0, 0, 1 << 31, [1, 1, 1], 0);
+        check("a width", 0, 0, 0, [1, 33, 1], 0);
+        check("a position", 0, 0, 1, [1, 31, 1], 0);
+        check("the Rice parameter", 0, 0, 0, [1, 1, 1], 25);
+    }
+}
