@@ -34,7 +34,8 @@ pub struct Hello {
     pub version_max: u16,
     /// Feature bits it asks for. None is defined yet.
     pub features: u64,
-    /// The client's software, for the operator's eyes: at most [`crate::limits::AGENT_BYTES_MAX`] bytes.
+    /// The client's software, for the operator's eyes: at most [`crate::limits::AGENT_BYTES_MAX`] bytes
+    /// without control characters.
     pub agent: String,
 }
 
@@ -70,7 +71,8 @@ pub struct Command {
     pub seq: CommandSeq,
     /// The command's name: at most [`crate::limits::NAME_BYTES_MAX`] bytes.
     pub name: String,
-    /// At most [`crate::limits::ARGUMENTS_MAX`] values, each text at most [`crate::limits::TEXT_BYTES_MAX`] bytes.
+    /// At most [`crate::limits::ARGUMENTS_MAX`] values, each text at most [`crate::limits::TEXT_BYTES_MAX`] bytes,
+    /// each float finite.
     pub arguments: Vec<Value>,
 }
 
@@ -188,9 +190,9 @@ pub struct Change {
 pub struct Event {
     /// The subject.
     pub subject: SubjectRef,
-    /// The event's name.
+    /// The event's name: at most [`crate::limits::NAME_BYTES_MAX`] bytes.
     pub name: String,
-    /// Its arguments.
+    /// Its arguments: at most [`crate::limits::ARGUMENTS_MAX`] values.
     pub arguments: Vec<Value>,
 }
 

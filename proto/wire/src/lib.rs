@@ -7,6 +7,7 @@
 //! side completely for readers without Rust.
 
 pub mod bits;
+mod check;
 pub mod client;
 pub mod close;
 pub mod codec;
