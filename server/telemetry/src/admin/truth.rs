@@ -1,0 +1,146 @@
+//! The truth trace: what lanes publish of where everything truly is, for the load harness.
+//!
+//! A lane never waits for a reader: each reader has a bounded queue, and one that lets it overflow is cut off,
+//! so that its trace ends with an error rather than with a hole.
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_core::Stream;
+use myriad_wire::codec;
+use myriad_wire::truth::TruthTick;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Ticks that may wait for one reader.
+const TICKS_MAX: usize = 256;
+/// Most readers at a time. Each may hold up to [`TICKS_MAX`] ticks of about 40 bytes per entity.
+const READERS_MAX: usize = 4;
+
+/// Carries the truth from lanes to readers. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct TruthFeed {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    readers: Mutex<Readers>,
+    /// A reader came since the last [`TruthFeed::take_new_reader`].
+    new_reader: AtomicBool,
+    cut: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    closed: bool,
+    /// At most [`READERS_MAX`]; none once closed.
+    queues: Vec<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    ticks: mpsc::Sender<Bytes>,
+    /// Set before the queue is dropped because it overflowed.
+    cut: Arc<AtomicBool>,
+}
+
+impl TruthFeed {
+    /// A feed without readers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether anybody reads: if not, there is no need to collect the truth.
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
+        !self.readers().queues.is_empty()
+    }
+
+    /// Whether a reader came since the last call: the next tick should then name all properties of all entities.
+    /// With several lanes, one of them asks and tells the others.
+    #[must_use]
+    pub fn take_new_reader(&self) -> bool {
+        self.shared.new_reader.swap(false, Ordering::Relaxed)
+    }
+
+    /// Readers cut off so far because they were too slow.
+    #[must_use]
+    pub fn readers_cut(&self) -> u64 {
+        self.shared.cut.load(Ordering::Relaxed)
+    }
+
+    /// Hands a tick to every reader. Never waits.
+    pub fn publish(&self, tick: &TruthTick) {
+        if !self.has_readers() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        codec::frame_into(tick, &mut bytes);
+        let bytes = Bytes::from(bytes);
+        self.readers()
+            .queues
+            .retain(|queue| match queue.ticks.try_send(bytes.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Closed(_)) => false,
+                Err(TrySendError::Full(_)) => {
+                    queue.cut.store(true, Ordering::Release);
+                    self.shared.cut.fetch_add(1, Ordering::Relaxed);
+                    false
+                }
+            });
+    }
+
+    /// Ends all traces, and lets no new reader come.
+    pub fn close(&self) {
+        let mut readers = self.readers();
+        readers.closed = true;
+        readers.queues.clear();
+    }
+
+    /// A new trace; `None` if there are too many already.
+    pub(super) fn read(&self) -> Option<Body> {
+        let mut readers = self.readers();
+        readers.queues.retain(|queue| !queue.ticks.is_closed());
+        if readers.closed || readers.queues.len() >= READERS_MAX {
+            return None;
+        }
+        let (ticks, receiver) = mpsc::channel(TICKS_MAX);
+        let cut = Arc::new(AtomicBool::new(false));
+        readers.queues.push(Queue {
+            ticks,
+            cut: Arc::clone(&cut),
+        });
+        self.shared.new_reader.store(true, Ordering::Relaxed);
+        Some(Body::from_stream(Trace { ticks: receiver, cut }))
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.shared.readers.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// One reader's trace.
+struct Trace {
+    ticks: mpsc::Receiver<Bytes>,
+    cut: Arc<AtomicBool>,
+}
+
+impl Stream for Trace {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.ticks.poll_recv(context).map(|tick| match tick {
+            Some(bytes) => Some(Ok(bytes)),
+            None if self.cut.swap(false, Ordering::Acquire) => Some(Err(io::Error::other(
+                "the reader of the truth trace was too slow",
+            ))),
+            None => None,
+        })
+    }
+}
