@@ -3,8 +3,8 @@
 //! This crate knows identifiers, grids, time as tick numbers, messages and their encoding. It deliberately
 //! knows no socket, no clock and no game rule. Start with [`client`] (what a client and a gateway say on
 //! reliable streams), [`payload`] (what travels in datagrams), [`track`] (the shared, encoded-once bytes of
-//! moving entities) and [`fabric`] (what nodes say to each other). `proto/PROTOCOL.md` describes the client
-//! side completely for readers without Rust.
+//! moving entities) and [`fabric`] (what lanes and gateways say to each other; [`node`] is how nodes carry it).
+//! `proto/PROTOCOL.md` describes the client side completely for readers without Rust.
 
 pub mod bits;
 mod check;
@@ -16,6 +16,7 @@ pub mod grid;
 pub mod id;
 pub mod limits;
 pub mod link;
+pub mod node;
 pub mod payload;
 pub mod schema;
 pub mod time;
