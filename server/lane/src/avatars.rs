@@ -1,0 +1,276 @@
+//! Avatars and the sessions that steer them.
+//!
+//! An avatar belongs to an account and outlives its sessions: a lost client leaves it standing for the grace
+//! period, a new login of the account takes it over. So there is one record per account, from the first wish to
+//! load it until its last save is acknowledged; loading a stale copy meanwhile is impossible.
+
+use crate::config::{COMMANDS_QUEUED_MAX, INTENTS_QUEUED_MAX};
+use crate::counters::Counters;
+use myriad_storage::SavedEntity;
+use myriad_wire::client::CommandResult;
+use myriad_wire::fabric::{SessionCommand, SessionIntents};
+use myriad_wire::payload::Step;
+use myriad_wire::{CloseReason, CommandSeq, GatewayId, IntentSeq, Pos, SessionEpoch, SessionId, Tick};
+use myriad_world::{Handle, MovementBudget};
+use std::collections::{BTreeMap, VecDeque};
+
+/// An account's avatar.
+#[derive(Debug)]
+pub(crate) struct Avatar {
+    /// Where it is in its life.
+    pub(crate) place: Place,
+    /// The session that steers it, if any.
+    pub(crate) session: Option<Session>,
+    /// Rises with every attachment.
+    pub(crate) epoch: SessionEpoch,
+    /// Since when it has been without a session.
+    pub(crate) detached_since: Tick,
+    /// The player said goodbye: it departs without the grace period.
+    pub(crate) left: bool,
+    /// What storage holds or has been asked to hold.
+    pub(crate) saved: Saved,
+}
+
+/// Where an avatar is in its life.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Storage has been asked for it.
+    Loading {
+        /// The request.
+        request: u64,
+    },
+    /// In the world.
+    InWorld(Handle),
+    /// Out of the world, its last save under way. A login brings it back from here.
+    Departing {
+        /// Its last state.
+        last: Box<SavedEntity>,
+        /// The save request, once storage had room for it.
+        request: Option<u64>,
+    },
+}
+
+/// What storage holds of an avatar, as far as the lane knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saved {
+    /// The position last sent to storage; `None` if nothing was, or if it failed.
+    pub(crate) position: Option<Pos>,
+    /// A property that is saved has changed since.
+    pub(crate) properties_changed: bool,
+}
+
+/// A session attached, or about to be attached, to an avatar.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Which.
+    pub(crate) id: SessionId,
+    /// Through which gateway.
+    pub(crate) gateway: GatewayId,
+    /// The gateway must be told who the avatar is, with all owner properties.
+    pub(crate) announce: bool,
+    /// The last intent that was applied.
+    pub(crate) applied: IntentSeq,
+    /// How often its intents were cut short.
+    pub(crate) corrections: u32,
+    /// What it may still move.
+    pub(crate) budget: MovementBudget,
+    /// The last command that was answered.
+    pub(crate) answered: CommandSeq,
+    /// Answers not yet told.
+    pub(crate) results: Vec<CommandResult>,
+    intents: VecDeque<(IntentSeq, Step)>,
+    commands: VecDeque<SessionCommand>,
+    newest_intent: IntentSeq,
+    newest_command: CommandSeq,
+}
+
+impl Session {
+    pub(crate) fn new(id: SessionId, gateway: GatewayId, budget: MovementBudget) -> Self {
+        Self {
+            id,
+            gateway,
+            announce: true,
+            applied: IntentSeq(0),
+            corrections: 0,
+            budget,
+            answered: CommandSeq(0),
+            results: Vec::new(),
+            intents: VecDeque::new(),
+            commands: VecDeque::new(),
+            newest_intent: IntentSeq(0),
+            newest_command: CommandSeq(0),
+        }
+    }
+
+    /// Queues those intents that have not been seen before.
+    pub(crate) fn queue_intents(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
+        let count = arrived.steps.len() as u32;
+        let Some(first) = (arrived.newest.0 + 1).checked_sub(count).filter(|first| *first > 0) else {
+            counters.malformed += 1;
+            return;
+        };
+        for (seq, step) in (first..).zip(&arrived.steps) {
+            if seq <= self.newest_intent.0 {
+                counters.repeated += 1;
+                continue;
+            }
+            counters.intents_missing += u64::from(seq - self.newest_intent.0 - 1);
+            self.newest_intent = IntentSeq(seq);
+            if self.intents.len() >= INTENTS_QUEUED_MAX {
+                counters.intents_dropped += 1;
+                continue;
+            }
+            self.intents.push_back((IntentSeq(seq), *step));
+        }
+    }
+
+    /// The next intent to apply.
+    pub(crate) fn next_intent(&mut self) -> Option<(IntentSeq, Step)> {
+        self.intents.pop_front()
+    }
+
+    /// Queues a command that has not been seen before.
+    pub(crate) fn queue_command(&mut self, command: SessionCommand, counters: &mut Counters) {
+        if command.seq <= self.newest_command {
+            counters.repeated += 1;
+            return;
+        }
+        self.newest_command = command.seq;
+        if self.commands.len() >= COMMANDS_QUEUED_MAX {
+            self.answer(command.seq, Some("too many commands at once".into()), counters);
+            return;
+        }
+        self.commands.push_back(command);
+    }
+
+    /// The next command to run.
+    pub(crate) fn next_command(&mut self) -> Option<SessionCommand> {
+        self.commands.pop_front()
+    }
+
+    /// Answers a command.
+    pub(crate) fn answer(&mut self, seq: CommandSeq, refused: Option<String>, counters: &mut Counters) {
+        if refused.is_some() {
+            counters.commands_refused += 1;
+        } else {
+            counters.commands_accepted += 1;
+        }
+        self.answered = self.answered.max(seq);
+        self.results.push(CommandResult { seq, refused });
+    }
+}
+
+/// All avatars, in the order of their account names, so that every run is alike.
+#[derive(Debug, Default)]
+pub(crate) struct Avatars {
+    by_account: BTreeMap<String, Avatar>,
+    accounts: BTreeMap<SessionId, String>,
+    /// Sessions that ended since the last routes, for their gateways.
+    ended: Vec<(GatewayId, SessionId, CloseReason)>,
+}
+
+impl Avatars {
+    /// The record of `account`.
+    pub(crate) fn get_mut(&mut self, account: &str) -> Option<&mut Avatar> {
+        self.by_account.get_mut(account)
+    }
+
+    /// All records, by account.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Avatar)> {
+        self.by_account.iter()
+    }
+
+    /// All records, by account.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Avatar)> {
+        self.by_account.iter_mut()
+    }
+
+    /// Number of sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// The session's avatar, if the session is its present one and carries its present epoch.
+    pub(crate) fn steered_by(&mut self, session: SessionId, epoch: SessionEpoch) -> Option<&mut Session> {
+        let avatar = self.by_account.get_mut(self.accounts.get(&session)?)?;
+        if avatar.epoch == epoch { avatar.session.as_mut() } else { None }
+    }
+
+    /// Makes a record for an account that has none.
+    pub(crate) fn insert_loading(&mut self, account: &str, request: u64, now: Tick) -> &mut Avatar {
+        let fresh = Avatar {
+            place: Place::Loading { request },
+            session: None,
+            epoch: SessionEpoch(0),
+            detached_since: now,
+            left: false,
+            saved: Saved::default(),
+        };
+        let replaced = self.by_account.insert(account.to_owned(), fresh);
+        assert!(replaced.is_none(), "one record per account");
+        self.by_account.get_mut(account).expect("just inserted")
+    }
+
+    /// Attaches `session` to the record of `account`, ending the session that it had.
+    pub(crate) fn attach(&mut self, account: &str, session: Session) {
+        let avatar = self.by_account.get_mut(account).expect("attached to a record that exists");
+        avatar.epoch = SessionEpoch(avatar.epoch.0 + 1);
+        avatar.left = false;
+        self.accounts.insert(session.id, account.to_owned());
+        if let Some(old) = avatar.session.replace(session) {
+            self.accounts.remove(&old.id);
+            self.ended.push((old.gateway, old.id, CloseReason::Replaced));
+        }
+    }
+
+    /// Detaches a session without telling its gateway, which asked for it or is gone.
+    pub(crate) fn detach(&mut self, session: SessionId, left: bool, now: Tick) {
+        let Some(account) = self.accounts.remove(&session) else { return };
+        let avatar = self.by_account.get_mut(&account).expect("a session's account has a record");
+        avatar.session = None;
+        avatar.detached_since = now;
+        avatar.left = left;
+    }
+
+    /// The sessions that come through `gateway`.
+    pub(crate) fn sessions_of(&self, gateway: GatewayId) -> Vec<SessionId> {
+        self.by_account
+            .values()
+            .filter_map(|avatar| avatar.session.as_ref())
+            .filter(|session| session.gateway == gateway)
+            .map(|session| session.id)
+            .collect()
+    }
+
+    /// Whether this session is attached or about to be.
+    pub(crate) fn knows(&self, session: SessionId) -> bool {
+        self.accounts.contains_key(&session)
+    }
+
+    /// Asks for the announcement of a session that its gateway names again.
+    pub(crate) fn announce_again(&mut self, session: SessionId) {
+        let avatar = self.accounts.get(&session).and_then(|account| self.by_account.get_mut(account));
+        if let Some(session) = avatar.and_then(|avatar| avatar.session.as_mut()) {
+            session.announce = true;
+        }
+    }
+
+    /// Removes a record; its session, if it has one, ends for `reason`.
+    pub(crate) fn remove(&mut self, account: &str, reason: CloseReason) {
+        let Some(avatar) = self.by_account.remove(account) else { return };
+        if let Some(session) = avatar.session {
+            self.accounts.remove(&session.id);
+            self.ended.push((session.gateway, session.id, reason));
+        }
+    }
+
+    /// Tells `gateway` that a session which never was attached is over.
+    pub(crate) fn refuse(&mut self, gateway: GatewayId, session: SessionId, reason: CloseReason) {
+        self.ended.push((gateway, session, reason));
+    }
+
+    /// The sessions that ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<(GatewayId, SessionId, CloseReason)> {
+        std::mem::take(&mut self.ended)
+    }
+}

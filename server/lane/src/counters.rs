@@ -1,0 +1,52 @@
+//! Plain totals since the lane's start, for whoever exports them.
+
+/// Totals since the lane's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Ticks computed.
+    pub ticks: u64,
+    /// Ticks jumped over because the lane was late.
+    pub skipped_ticks: u64,
+    /// Movement intents applied.
+    pub intents_applied: u64,
+    /// Movement intents cut short by the speed budget or the bounds: each is a correction at a client.
+    pub intents_clipped: u64,
+    /// Movement intents dropped because too many waited.
+    pub intents_dropped: u64,
+    /// Movement intents that never arrived (holes in a session's numbers).
+    pub intents_missing: u64,
+    /// Movement intents or commands that had been seen before, or came from an older session epoch.
+    pub repeated: u64,
+    /// Commands that a script accepted.
+    pub commands_accepted: u64,
+    /// Commands refused, by a script or because too many waited.
+    pub commands_refused: u64,
+    /// Messages dropped because the inbox was full.
+    pub inbox_dropped: u64,
+    /// Messages that no decoder could read. Nodes do not send such; a bug or a foreign node does.
+    pub malformed: u64,
+    /// Times a link to a gateway was made anew with a full copy.
+    pub resyncs: u64,
+    /// Gateways taken for dead after their silence.
+    pub gateways_lost: u64,
+    /// Sessions attached to their avatars.
+    pub sessions_attached: u64,
+    /// Sessions ended because the account logged in again.
+    pub sessions_replaced: u64,
+    /// Avatars that left the world after their grace period or a goodbye.
+    pub avatars_departed: u64,
+    /// Entities written to storage.
+    pub entities_saved: u64,
+    /// Entities that storage refused because a later owner had saved them.
+    pub entities_fenced: u64,
+    /// Save or load requests that storage answered with an error.
+    pub storage_errors: u64,
+    /// Script calls that ended in an error or over budget.
+    pub script_faults: u64,
+    /// Bytes of frames, each counted once whatever the number of readers.
+    pub frame_bytes: u64,
+    /// Bytes of keyframes, each counted once per tick.
+    pub keyframe_bytes: u64,
+    /// Events emitted to observers.
+    pub events: u64,
+}

@@ -1,0 +1,54 @@
+//! The gateways that read this lane, and the sessions they speak for.
+
+use myriad_wire::link::Link;
+use myriad_wire::{GatewayId, Incarnation, Tick};
+use std::collections::BTreeMap;
+
+/// A gateway that reads this lane.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// This end of the link.
+    pub(crate) link: Link,
+    /// When it was last heard.
+    pub(crate) last_heard: Tick,
+    /// It must be sent a full copy: a keyframe and all its routes.
+    pub(crate) wants_full: bool,
+}
+
+/// All readers. Ordered, so that every run sends in the same order.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    by_gateway: BTreeMap<GatewayId, Reader>,
+}
+
+impl Readers {
+    /// The reader for `gateway`, made on its first message.
+    pub(crate) fn heard(&mut self, gateway: GatewayId, incarnation: Incarnation, now: Tick) -> &mut Reader {
+        let reader = self.by_gateway.entry(gateway).or_insert_with(|| Reader {
+            link: Link::new(incarnation),
+            last_heard: now,
+            wants_full: true,
+        });
+        reader.last_heard = now;
+        reader
+    }
+
+    /// Removes and names the gateways not heard for more than `silence_ticks`.
+    pub(crate) fn remove_silent(&mut self, now: Tick, silence_ticks: u64) -> Vec<GatewayId> {
+        let silent = |reader: &Reader| now.since(reader.last_heard) > silence_ticks;
+        let gone: Vec<GatewayId> =
+            self.by_gateway.iter().filter(|(_, reader)| silent(reader)).map(|(gateway, _)| *gateway).collect();
+        self.by_gateway.retain(|_, reader| !silent(reader));
+        gone
+    }
+
+    /// All of them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (GatewayId, &mut Reader)> {
+        self.by_gateway.iter_mut().map(|(gateway, reader)| (*gateway, reader))
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.by_gateway.len()
+    }
+}

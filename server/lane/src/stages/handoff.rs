@@ -1,0 +1,141 @@
+//! Handoff: entities come under this lane's authority and leave it.
+//!
+//! Today these are avatars: loaded from storage when their player comes, saved and removed when the player is
+//! gone. Entities handed over by neighbouring lanes will come and go here too.
+
+use crate::avatars::{Place, Saved, Session};
+use crate::lane::Lane;
+use myriad_storage::{SavedEntity, StorageReply, StorageRequest};
+use myriad_wire::fabric::Attach;
+use myriad_wire::{CloseReason, GatewayId, Tick};
+use myriad_world::Handle;
+
+pub(crate) fn handoff(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
+    // Departures first: a player who changes the gateway within one tick is then attached, not detached.
+    for detach in std::mem::take(&mut lane.wishes.detach) {
+        lane.avatars.detach(detach.session, detach.left, now);
+    }
+    for reply in std::mem::take(&mut lane.wishes.loaded) {
+        handle_loaded(lane, reply);
+    }
+    for (gateway, attach) in std::mem::take(&mut lane.wishes.attach) {
+        handle_attach(lane, now, gateway, &attach, requests);
+    }
+    remove_despawned(lane);
+    depart(lane, now);
+}
+
+fn handle_attach(
+    lane: &mut Lane,
+    now: Tick,
+    gateway: GatewayId,
+    attach: &Attach,
+    requests: &mut Vec<StorageRequest>,
+) {
+    if lane.avatars.knows(attach.session) {
+        lane.avatars.announce_again(attach.session);
+        return;
+    }
+    if lane.avatars.sessions() >= lane.config.sessions_max as usize {
+        lane.avatars.refuse(gateway, attach.session, CloseReason::Full);
+        return;
+    }
+    if lane.avatars.get_mut(&attach.account).is_none() {
+        let request = lane.next_request();
+        requests.push(StorageRequest::LoadAvatar { request, account: attach.account.clone() });
+        lane.avatars.insert_loading(&attach.account, request, now);
+    }
+    let session = Session::new(attach.session, gateway, lane.budget());
+    lane.avatars.attach(&attach.account, session);
+    let avatar = lane.avatars.get_mut(&attach.account).expect("a record, as made above");
+    match &avatar.place {
+        Place::Loading { .. } => {}
+        Place::InWorld(handle) => {
+            let handle = *handle;
+            attached(lane, handle);
+        }
+        Place::Departing { last, .. } => {
+            let last = (**last).clone();
+            bring_in(lane, &attach.account, Some(last));
+        }
+    }
+}
+
+fn handle_loaded(lane: &mut Lane, reply: StorageReply) {
+    let StorageReply::Avatar { request, account, result } = reply else { return };
+    let Some(avatar) = lane.avatars.get_mut(&account) else { return };
+    if !matches!(avatar.place, Place::Loading { request: wanted } if wanted == request) {
+        return;
+    }
+    match result {
+        // The player went while storage was asked.
+        Ok(_) if avatar.session.is_none() => lane.avatars.remove(&account, CloseReason::Left),
+        Ok(saved) => bring_in(lane, &account, saved),
+        Err(_) => {
+            lane.counters.storage_errors += 1;
+            lane.avatars.remove(&account, CloseReason::NoSpace);
+        }
+    }
+}
+
+/// Brings the avatar of `account` into the world, as it was saved or new.
+fn bring_in(lane: &mut Lane, account: &str, saved: Option<SavedEntity>) {
+    let restored = saved.is_some();
+    let Some(handle) = lane.spawn_avatar(account, saved) else {
+        lane.avatars.remove(account, CloseReason::NoSpace);
+        return;
+    };
+    let avatar = lane.avatars.get_mut(account).expect("the record of an account that is brought in");
+    avatar.place = Place::InWorld(handle);
+    avatar.saved = Saved::default();
+    if restored {
+        // What storage holds is what was just restored.
+        avatar.saved.position = lane.space.position(handle);
+    } else {
+        lane.script.spawned(&mut lane.space, handle);
+    }
+    attached(lane, handle);
+}
+
+fn attached(lane: &mut Lane, handle: Handle) {
+    lane.counters.sessions_attached += 1;
+    lane.script.attached(&mut lane.space, handle);
+}
+
+/// Ends the sessions of avatars that a script removed.
+fn remove_despawned(lane: &mut Lane) {
+    let gone: Vec<String> = lane
+        .avatars
+        .iter()
+        .filter(|(_, avatar)| matches!(avatar.place, Place::InWorld(handle) if !lane.space.alive(handle)))
+        .map(|(account, _)| account.clone())
+        .collect();
+    for account in gone {
+        lane.avatars.remove(&account, CloseReason::Removed);
+    }
+}
+
+/// Takes avatars out of the world whose grace period is over; persist sends them to storage.
+fn depart(lane: &mut Lane, now: Tick) {
+    let mut leaving = Vec::new();
+    for (account, avatar) in lane.avatars.iter_mut() {
+        let Place::InWorld(handle) = avatar.place else { continue };
+        let over = avatar.left || now.since(avatar.detached_since) >= lane.grace_ticks;
+        if avatar.session.is_none() && over {
+            leaving.push((account.clone(), handle));
+        }
+    }
+    for (account, handle) in leaving {
+        lane.script.detached(&mut lane.space, handle);
+        let last = lane.saved_form(&account, handle, now);
+        let avatar = lane.avatars.get_mut(&account).expect("listed above");
+        match last {
+            Some(last) => avatar.place = Place::Departing { last: Box::new(last), request: None },
+            None => lane.avatars.remove(&account, CloseReason::Removed),
+        }
+        if lane.space.alive(handle) {
+            lane.space.despawn(handle).expect("alive, as just seen");
+        }
+        lane.counters.avatars_departed += 1;
+    }
+}

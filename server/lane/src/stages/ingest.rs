@@ -1,0 +1,98 @@
+//! Ingest: what arrived since the last tick takes effect, in the order in which it came.
+
+use crate::lane::{Arrived, Lane};
+use myriad_storage::{SaveOutcome, StorageReply};
+use myriad_wire::codec;
+use myriad_wire::fabric::{Attach, Detach, Report};
+use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
+use myriad_wire::{GatewayId, SessionId, Tick};
+use std::collections::BTreeSet;
+
+/// What this tick's handoff stage will do about sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) attach: Vec<(GatewayId, Attach)>,
+    pub(crate) detach: Vec<Detach>,
+    pub(crate) loaded: Vec<StorageReply>,
+}
+
+pub(crate) fn ingest(lane: &mut Lane, now: Tick) {
+    for arrived in std::mem::take(&mut lane.inbox) {
+        match arrived {
+            Arrived::Message { from, header, body } => {
+                let reader = lane.readers.heard(from, lane.config.incarnation, now);
+                let verdict = reader.link.handle(header);
+                if verdict.resync {
+                    reader.wants_full = true;
+                    lane.counters.resyncs += 1;
+                }
+                if verdict.deliver {
+                    handle_report(lane, from, &body);
+                }
+            }
+            Arrived::Storage(reply @ StorageReply::Avatar { .. }) => lane.wishes.loaded.push(reply),
+            Arrived::Storage(StorageReply::Saved { request, result }) => handle_saved(lane, request, result),
+        }
+    }
+    for gateway in lane.readers.remove_silent(now, lane.gateway_silence_ticks) {
+        lane.counters.gateways_lost += 1;
+        detach_all(lane, gateway, |_| true);
+    }
+}
+
+fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
+    let Ok(report) = codec::decode::<Report>(body, NODE_MESSAGE_BYTES_MAX) else {
+        lane.counters.malformed += 1;
+        return;
+    };
+    if report.full {
+        let named: BTreeSet<SessionId> = report.attach.iter().map(|attach| attach.session).collect();
+        detach_all(lane, from, |session| !named.contains(&session));
+    }
+    lane.wishes.attach.extend(report.attach.into_iter().map(|attach| (from, attach)));
+    lane.wishes.detach.extend(report.detach);
+    if report.epoch != lane.config.epoch {
+        // The gateway speaks to a lane of another life; its sessions' epochs mean nothing here.
+        return;
+    }
+    for intents in &report.intents {
+        match lane.avatars.steered_by(intents.session, intents.epoch) {
+            Some(session) => session.queue_intents(intents, &mut lane.counters),
+            None => lane.counters.repeated += intents.steps.len() as u64,
+        }
+    }
+    for command in report.commands {
+        match lane.avatars.steered_by(command.session, command.epoch) {
+            Some(session) => session.queue_command(command, &mut lane.counters),
+            None => lane.counters.repeated += 1,
+        }
+    }
+}
+
+fn detach_all(lane: &mut Lane, gateway: GatewayId, which: impl Fn(SessionId) -> bool) {
+    let sessions = lane.avatars.sessions_of(gateway);
+    let gone = sessions.into_iter().filter(|session| which(*session));
+    lane.wishes.detach.extend(gone.map(|session| Detach { session, left: false }));
+}
+
+fn handle_saved(lane: &mut Lane, request: u64, result: Result<Vec<SaveOutcome>, String>) {
+    let Some(accounts) = lane.saves_in_flight.remove(&request) else { return };
+    match result {
+        Ok(outcomes) => {
+            assert_eq!(outcomes.len(), accounts.len(), "storage answers for each entity of a request");
+            for (account, outcome) in accounts.iter().zip(outcomes) {
+                match outcome {
+                    SaveOutcome::Saved => lane.counters.entities_saved += 1,
+                    SaveOutcome::Fenced => lane.counters.entities_fenced += 1,
+                }
+                lane.forget_departed(account, request);
+            }
+        }
+        Err(_) => {
+            lane.counters.storage_errors += 1;
+            for account in &accounts {
+                lane.save_again(account, request);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Publish: the frame is encoded once for all readers, the routes once for each.
+
+mod frame;
+mod routes;
+mod truth;
+
+use crate::lane::{Lane, Output};
+use bytes::Bytes;
+use myriad_wire::fabric::{Envelope, Frame, RoleId, Route, Routes, ToGateway};
+use myriad_wire::schema::Audience;
+use myriad_wire::value::PropertyList;
+use myriad_wire::{GatewayId, Tick, codec};
+use myriad_world::{Handle, PropertyMask};
+use std::collections::BTreeMap;
+
+pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
+    let routes = routes::collect(lane);
+    let tracks = frame::tracks(lane, now);
+    let keyframe_wanted = lane.readers.iter_mut().any(|(_, reader)| reader.wants_full);
+    let keyframe = keyframe_wanted.then(|| {
+        let frame = frame::keyframe(lane, now, tracks.clone());
+        let bytes = encode(frame);
+        lane.counters.keyframe_bytes += bytes.len() as u64;
+        bytes
+    });
+    let frame = encode(frame::delta(lane, now, tracks));
+    lane.counters.frame_bytes += frame.len() as u64;
+    lane.counters.events += lane.space.changes().events().count() as u64;
+    send(lane, now, routes, &frame, keyframe.as_ref(), output);
+    if lane.config.truth {
+        let whole = std::mem::take(&mut lane.whole_truth);
+        output.truth = Some(truth::collect(lane, now, whole));
+    }
+    for (_, avatar) in lane.avatars.iter_mut() {
+        if let Some(session) = &mut avatar.session {
+            session.results.clear();
+        }
+    }
+}
+
+/// A frame as it travels.
+fn encode(frame: Frame) -> Bytes {
+    codec::encode(&ToGateway::Frame(Box::new(frame))).into()
+}
+
+fn send(
+    lane: &mut Lane,
+    now: Tick,
+    mut routes: BTreeMap<GatewayId, Vec<Route>>,
+    frame: &Bytes,
+    keyframe: Option<&Bytes>,
+    output: &mut Output,
+) {
+    let from = RoleId::Lane(lane.config.lane);
+    for (gateway, reader) in lane.readers.iter_mut() {
+        let full = std::mem::take(&mut reader.wants_full);
+        let sessions = routes.remove(&gateway).unwrap_or_default();
+        let routes = ToGateway::Routes(Routes { epoch: lane.config.epoch, tick: now, full, sessions });
+        let frame = if full { keyframe.expect("made if any reader wants it") } else { frame };
+        let to = RoleId::Gateway(gateway);
+        let mut post = |body: Bytes| output.messages.push((Envelope { to, from, link: reader.link.stamp() }, body));
+        post(codec::encode(&routes).into());
+        post(frame.clone());
+    }
+}
+
+/// Those of an entity's properties in `mask` that `audience` is told.
+fn properties(lane: &Lane, handle: Handle, audience: Audience, mask: PropertyMask) -> PropertyList {
+    let kind = lane.space.kind(handle).expect("of a living entity");
+    lane.space.properties(handle, kind.audience(audience).and(mask))
+}

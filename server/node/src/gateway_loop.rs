@@ -1,0 +1,134 @@
+//! Runs a gateway on a thread of its own: hands it what clients and lanes send, ticks it when the lanes' frames
+//! are in, and carries what the tick puts out to the edge and to the fabric.
+
+use crossbeam_channel::{Receiver, select};
+use myriad_edge::{Edge, EdgeEvent};
+use myriad_fabric::{Fabric, FabricMessage};
+use myriad_gateway::{ClientInput, ClientOutput, ConnId, Gateway, Outputs, Stage};
+use myriad_telemetry::GatewayMetrics;
+use myriad_wire::CloseReason;
+use std::collections::BTreeSet;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What a gateway's thread is connected to.
+pub struct GatewayPorts {
+    pub fabric: Fabric,
+    pub messages: Receiver<FabricMessage>,
+    pub edge: Edge,
+    pub events: Receiver<EdgeEvent>,
+    pub metrics: GatewayMetrics,
+    /// Closed when the node drains.
+    pub stop: Receiver<()>,
+}
+
+/// Starts the thread. It ends once `stop` is closed, after every client has been told.
+pub fn start(gateway: Gateway, hz: f64, ports: GatewayPorts) -> std::io::Result<JoinHandle<()>> {
+    // Half a tick later than the frame was due, a tick goes ahead without it.
+    let patience = Duration::from_secs_f64(1.5 / hz);
+    std::thread::Builder::new().name("gateway".into()).spawn(move || {
+        let connected = BTreeSet::new();
+        GatewayLoop { gateway, ports, patience, connected, outputs: Outputs::default() }.run();
+    })
+}
+
+struct GatewayLoop {
+    gateway: Gateway,
+    ports: GatewayPorts,
+    /// How long to wait for the lanes' frames before a tick without them.
+    patience: Duration,
+    connected: BTreeSet<ConnId>,
+    outputs: Outputs,
+}
+
+impl GatewayLoop {
+    fn run(mut self) {
+        let mut last = Instant::now();
+        loop {
+            let deadline = last + self.patience;
+            let ports = &self.ports;
+            let mut stopped = false;
+            let mut arrived = None;
+            select! {
+                recv(ports.messages) -> message => arrived = message.ok().map(Arrived::Fabric),
+                recv(ports.events) -> event => arrived = event.ok().map(Arrived::Client),
+                recv(ports.stop) -> _ => stopped = true,
+                default(deadline.saturating_duration_since(Instant::now())) => {}
+            }
+            if stopped {
+                break;
+            }
+            if let Some(arrived) = arrived {
+                self.handle(arrived);
+                self.handle_waiting();
+            }
+            while self.gateway.frames_ready() {
+                self.tick();
+                last = Instant::now();
+            }
+            if Instant::now() >= deadline {
+                self.tick();
+                last = Instant::now();
+            }
+        }
+        self.gateway.drain(CloseReason::Shutdown);
+        self.tick();
+    }
+
+    /// Takes everything that waits, so that a tick sees all of it. Ends although more arrives: each channel is
+    /// read as often as it was long.
+    fn handle_waiting(&mut self) {
+        for _ in 0..self.ports.messages.len() {
+            let Ok(message) = self.ports.messages.try_recv() else { break };
+            self.handle(Arrived::Fabric(message));
+        }
+        for _ in 0..self.ports.events.len() {
+            let Ok(event) = self.ports.events.try_recv() else { break };
+            self.handle(Arrived::Client(event));
+        }
+    }
+
+    fn handle(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Fabric(message) => self.gateway.handle_fabric(&message.envelope, message.body),
+            Arrived::Client(event) => {
+                match event.input {
+                    ClientInput::Connected => _ = self.connected.insert(event.conn),
+                    ClientInput::Closed(_) => _ = self.connected.remove(&event.conn),
+                    ClientInput::Message(_) | ClientInput::Datagram(_) => {}
+                }
+                self.gateway.handle_client(event.conn, event.input);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        for conn in &self.connected {
+            self.gateway.set_backlog(*conn, self.ports.edge.backlog(*conn));
+        }
+        let started = Instant::now();
+        let mut stage_started = started;
+        let metrics = &self.ports.metrics;
+        self.gateway.tick_staged(&mut self.outputs, |stage: Stage| {
+            let done = Instant::now();
+            metrics.stage(stage.label(), done - stage_started);
+            stage_started = done;
+        });
+        for (envelope, body) in self.outputs.fabric.drain(..) {
+            self.ports.fabric.send(envelope, body);
+        }
+        for output in self.outputs.clients.drain(..) {
+            if let ClientOutput::Close(conn, _) = &output {
+                self.connected.remove(conn);
+            }
+            self.ports.edge.send(output);
+        }
+        self.ports.metrics.tick(started.elapsed());
+        crate::metrics::gateway_totals(&self.ports.metrics, &self.gateway);
+    }
+}
+
+enum Arrived {
+    Fabric(FabricMessage),
+    Client(EdgeEvent),
+}

@@ -1,0 +1,46 @@
+//! Where the game's scripts come from: a folder, or the plaza that is built in.
+
+use anyhow::{Context as _, Result, bail};
+use myriad_script::ScriptSources;
+use std::path::Path;
+
+/// Most bytes of one script file: a mistaken path must not fill the memory.
+const SCRIPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The scripts of `directory`, or the built-in plaza.
+pub fn load(directory: Option<&Path>) -> Result<ScriptSources> {
+    let mut sources = ScriptSources::default();
+    match directory {
+        None => {
+            for (path, text) in PLAZA {
+                sources.insert(*path, *text);
+            }
+        }
+        Some(directory) => {
+            read_folder(directory, "", &mut sources)
+                .with_context(|| format!("can't read the scripts in {}", directory.display()))?;
+            if sources.get("main").is_none() {
+                bail!("{} has no main.luau: that is the script which is run first", directory.display());
+            }
+        }
+    }
+    Ok(sources)
+}
+
+fn read_folder(folder: &Path, prefix: &str, sources: &mut ScriptSources) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            read_folder(&path, &format!("{prefix}{stem}/"), sources)?;
+        } else if path.extension().is_some_and(|extension| extension == "luau") {
+            if entry.metadata()?.len() > SCRIPT_BYTES_MAX {
+                bail!("{} is larger than {SCRIPT_BYTES_MAX} bytes", path.display());
+            }
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            sources.insert(format!("{prefix}{stem}"), text);
+        }
+    }
+    Ok(())
+}
