@@ -70,7 +70,7 @@ impl Grid {
         self.appealing.clear();
         for (subject, id) in subjects.iter().zip(0_u32..) {
             let Some(subject) = subject else { continue };
-            self.by_id[id as usize / WORD_BITS].set(
+            self.by_id[id as usize / WORD_BITS].insert(
                 id as usize % WORD_BITS,
                 subject.position,
                 subject.layers,
@@ -103,7 +103,7 @@ impl Grid {
                 place.id as usize % WORD_BITS,
             );
             let target = &mut self.by_place[at as usize / WORD_BITS];
-            target.set(
+            target.insert(
                 at as usize % WORD_BITS,
                 source.position(from),
                 source.layers(from),

@@ -18,7 +18,7 @@ const fn leave_limit(enter: u64) -> u64 {
     (enter as u128 * 121 / 100) as u64
 }
 
-/// 64 positions, side by side for the vector units.
+/// 64 positions, side by side for the vector units, and what is true of all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Points {
     x: [i32; WORD_BITS],
@@ -26,6 +26,16 @@ pub(crate) struct Points {
     z: [i32; WORD_BITS],
     /// 0 where there is no subject: nobody sees it.
     layers: [u32; WORD_BITS],
+    /// Bit `i` says that there is a subject at `i`.
+    members: u64,
+    /// The least coordinates of the members; meaningless without any.
+    low: [i32; 3],
+    /// The greatest ones.
+    high: [i32; 3],
+    /// The layers that some member has.
+    layers_of_some: u32,
+    /// The layers that every member has.
+    layers_of_all: u32,
 }
 
 impl Points {
@@ -34,11 +44,25 @@ impl Points {
         y: [0; WORD_BITS],
         z: [0; WORD_BITS],
         layers: [0; WORD_BITS],
+        members: 0,
+        low: [i32::MAX; 3],
+        high: [i32::MIN; 3],
+        layers_of_some: 0,
+        layers_of_all: u32::MAX,
     };
 
-    pub(crate) fn set(&mut self, at: usize, position: [i32; 3], layers: u32) {
+    /// Puts a subject at an index that has none yet.
+    pub(crate) fn insert(&mut self, at: usize, position: [i32; 3], layers: u32) {
+        debug_assert!(self.members >> at & 1 == 0, "two subjects at one index");
         [self.x[at], self.y[at], self.z[at]] = position;
         self.layers[at] = layers;
+        self.members |= 1 << at;
+        for (axis, &coordinate) in position.iter().enumerate() {
+            self.low[axis] = self.low[axis].min(coordinate);
+            self.high[axis] = self.high[axis].max(coordinate);
+        }
+        self.layers_of_some |= layers;
+        self.layers_of_all &= layers;
     }
 
     pub(crate) fn position(&self, at: usize) -> [i32; 3] {
@@ -48,14 +72,35 @@ impl Points {
     pub(crate) fn layers(&self, at: usize) -> u32 {
         self.layers[at]
     }
+
+    /// Per axis, no member is nearer to `centre` than the first nor farther than the second.
+    fn differences(&self, centre: [i32; 3]) -> ([u32; 3], [u32; 3]) {
+        let nearest =
+            |axis: usize| centre[axis].abs_diff(centre[axis].clamp(self.low[axis], self.high[axis]));
+        let farthest = |axis: usize| {
+            centre[axis]
+                .abs_diff(self.low[axis])
+                .max(centre[axis].abs_diff(self.high[axis]))
+        };
+        ([0, 1, 2].map(nearest), [0, 1, 2].map(farthest))
+    }
 }
 
-/// The square of the distance in three dimensions, exact up to [`DIFFERENCE_MAX`] per axis and beyond every
-/// limit above.
 #[inline]
+fn differences(a: [i32; 3], b: [i32; 3]) -> [u32; 3] {
+    [a[0].abs_diff(b[0]), a[1].abs_diff(b[1]), a[2].abs_diff(b[2])]
+}
+
+/// The sum of the squares: exact while no difference exceeds [`DIFFERENCE_MAX`], beyond every limit otherwise.
+#[inline]
+fn length2(differences: [u32; 3]) -> u64 {
+    let [x, y, z] = differences.map(|difference| square(difference.min(DIFFERENCE_MAX)));
+    x + y + z
+}
+
+/// The square of the distance in three dimensions, if it is not beyond every limit.
 pub(crate) fn distance2(a: [i32; 3], b: [i32; 3]) -> u64 {
-    let axis = |i: usize| square(a[i].abs_diff(b[i]).min(DIFFERENCE_MAX));
-    axis(0) + axis(1) + axis(2)
+    length2(differences(a, b))
 }
 
 /// How far something reaches around a place: twice, because who is in stays in a little longer.
@@ -73,6 +118,14 @@ pub(crate) struct Reach {
 struct Limits {
     distance2: u64,
     dy: u32,
+}
+
+impl Limits {
+    /// Without a branch, for the vector units.
+    #[inline]
+    fn hold(self, differences: [u32; 3]) -> bool {
+        (length2(differences) <= self.distance2) & (differences[1] <= self.dy)
+    }
 }
 
 /// Who is within a reach's two limits, one bit per point.
@@ -130,23 +183,41 @@ impl Reach {
 
     /// Whether one subject is within: (near enough to come in, near enough to stay).
     pub(crate) fn admits(&self, subject: &Subject) -> (bool, bool) {
-        let distance2 = distance2(self.centre, subject.position);
-        let dy = self.centre[1].abs_diff(subject.position[1]);
-        let within = |limits: Limits| distance2 <= limits.distance2 && dy <= limits.dy;
+        let differences = differences(self.centre, subject.position);
         let meets = self.layers & subject.layers != 0;
-        (meets && within(self.enter), meets && within(self.leave))
+        (
+            meets && self.enter.hold(differences),
+            meets && self.leave.hold(differences),
+        )
     }
 
-    /// Which of 64 points are within. Bytes first and bits after: the compiler turns both loops into vector code.
+    /// Which of 64 points are within. Most blocks in a crowd are all in, most elsewhere all out.
     pub(crate) fn scan(&self, points: &Points) -> Within {
+        if self.layers & points.layers_of_some == 0 {
+            return Within::default();
+        }
+        let (nearest, farthest) = points.differences(self.centre);
+        if !self.leave.hold(nearest) {
+            Within::default()
+        } else if self.layers & points.layers_of_all != 0 && self.enter.hold(farthest) {
+            Within {
+                enter: points.members,
+                leave: points.members,
+            }
+        } else {
+            self.scan_each(points)
+        }
+    }
+
+    /// Bytes first and bits after: the compiler turns both loops into vector code.
+    fn scan_each(&self, points: &Points) -> Within {
         let mut enter = [0_u8; WORD_BITS];
         let mut leave = [0_u8; WORD_BITS];
         for i in 0..WORD_BITS {
-            let distance2 = distance2(self.centre, points.position(i));
-            let dy = self.centre[1].abs_diff(points.y[i]);
+            let differences = differences(self.centre, points.position(i));
             let meets = self.layers & points.layers[i] != 0;
-            enter[i] = u8::from(meets & (distance2 <= self.enter.distance2) & (dy <= self.enter.dy));
-            leave[i] = u8::from(meets & (distance2 <= self.leave.distance2) & (dy <= self.leave.dy));
+            enter[i] = u8::from(meets & self.enter.hold(differences));
+            leave[i] = u8::from(meets & self.leave.hold(differences));
         }
         Within {
             enter: pack(&enter),
@@ -167,4 +238,65 @@ fn pack(bytes: &[u8; WORD_BITS]) -> u64 {
         word |= (u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56) << (8 * i);
     }
     word
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn coordinate() -> impl Strategy<Value = i32> {
+        prop_oneof![-40..40, Just(i32::MIN), Just(i32::MAX), any::<i32>()]
+    }
+
+    fn subject() -> impl Strategy<Value = Subject> {
+        let position = [coordinate(), coordinate(), coordinate()];
+        (position, 0_u32..4).prop_map(|(position, layers)| Subject {
+            position,
+            layers,
+            appeal: 0,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_scan_of_64_is_64_single_tests(
+            subjects in vec(proptest::option::of(subject()), WORD_BITS),
+            position in [coordinate(), coordinate(), coordinate()],
+            radius in prop_oneof![0_u32..90, Just(RADIUS_MAX)],
+            sees in 0_u32..4,
+            dy_limit in proptest::option::of(0_u32..60),
+        ) {
+            let observer = Observer { position, radius, sees, avatar: None };
+            let reach = Reach::of_observer(&observer, dy_limit);
+            let mut points = Points::EMPTY;
+            let mut expected = Within::default();
+            for (at, subject) in subjects.iter().enumerate() {
+                let Some(subject) = subject else { continue };
+                points.insert(at, subject.position, subject.layers);
+                let (enter, leave) = reach.admits(subject);
+                expected.enter |= u64::from(enter) << at;
+                expected.leave |= u64::from(leave) << at;
+            }
+            prop_assert_eq!(reach.scan(&points), expected);
+            prop_assert_eq!(reach.scan_each(&points), expected);
+        }
+
+        #[test]
+        fn bytes_of_0_and_1_pack_into_their_bits(word: u64) {
+            let bytes = std::array::from_fn(|bit| (word >> bit & 1) as u8);
+            prop_assert_eq!(pack(&bytes), word);
+        }
+    }
+
+    #[test]
+    fn the_leave_limit_is_1_1_radii_rounded_down() {
+        for radius in [0, 1, 9, 10, 11, 333, RADIUS_MAX] {
+            let limit = leave_limit(square(radius));
+            let holds = |distance2: u64| u128::from(distance2) * 100 <= u128::from(square(radius)) * 121;
+            assert!(holds(limit) && !holds(limit + 1));
+        }
+    }
 }

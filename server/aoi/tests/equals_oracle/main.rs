@@ -206,3 +206,55 @@ proptest! {
         history.iter().for_each(|op| pair.apply(op));
     }
 }
+
+/// A crowd of which everybody walks and some come, go, and change, for 200 ticks. Returns the edges compared.
+fn long_walk(side: i32, radius: u32, layers: &[u32]) -> u64 {
+    let mut pair = Pair::new(Config {
+        cell_size: 128,
+        ..Config::default()
+    });
+    let mut state = 1_u64;
+    let mut draw = |end: u32| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 32) % u64::from(end)) as u32
+    };
+    for tick in 0..200 {
+        for _ in 0..if tick == 0 { 1_000 } else { 10 } {
+            let position =
+                [0, 1, 2].map(|axis| draw(if axis == 1 { 60 } else { side as u32 }) as i32 - side / 2);
+            let mask = layers[draw(layers.len() as u32) as usize];
+            let avatar = Some(SubjectId(draw(SUBJECTS)));
+            let subject = Subject {
+                position,
+                layers: mask,
+                appeal: draw(50) / 49 * 2 * radius,
+            };
+            let observer = Observer {
+                position,
+                radius: radius + draw(radius),
+                sees: mask,
+                avatar,
+            };
+            pair.apply(&Op::InsertSubject(draw(SUBJECTS), subject));
+            pair.apply(&Op::InsertObserver(draw(OBSERVERS), observer));
+        }
+        pair.apply(&Op::RemoveSubject(draw(SUBJECTS)));
+        pair.apply(&Op::RemoveObserver(draw(4 * OBSERVERS)));
+        // To and fro, or they would part for good.
+        let step = 1 + radius as i32 / 30;
+        pair.apply(&Op::Drift(if tick / 15 % 2 == 0 { step } else { -step }));
+        pair.apply(&Op::Update);
+    }
+    pair.events_compared
+}
+
+#[test]
+fn crowds_of_every_density_walk_for_200_ticks_alike() {
+    let edges: u64 = [100, 1_000, 4_000, 30_000]
+        .into_iter()
+        .flat_map(|side| [60, 300, 900].map(|radius| long_walk(side, radius, &[1, 1, 1, 3, 6])))
+        .sum();
+    assert!(edges > 100_000, "only {edges} edges compared");
+}
