@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_slower_way_is_believed_after_the_window() {
         let mut map = ClockMap::new(CLOCK);
-        let mut note = |map: &mut ClockMap, tick: u64, journey_us: u64| {
+        let note = |map: &mut ClockMap, tick: u64, journey_us: u64| {
             map.note(Tick(tick), tick * 100_000 + journey_us);
             map.offset_us().expect("noted") + CLOCK.origin_us as i64
         };
