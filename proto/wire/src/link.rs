@@ -48,7 +48,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// A new link of a role whose node is in `incarnation`.
+    /// A new link of a role whose node is in `incarnation`, to a peer that it has not spoken to in it. To one that
+    /// it has, and forgot, see [`Self::after`].
     #[must_use]
     pub fn new(incarnation: Incarnation) -> Self {
         Self {
@@ -57,6 +58,22 @@ impl Link {
             receive: None,
             receive_broken: false,
         }
+    }
+
+    /// A new link to a peer that may have been spoken to before in the same incarnation. `stream` is the highest
+    /// [`Self::stream`] of that link, or of all that were forgotten. The peer still knows it, and would take the
+    /// messages of a lower one for repetitions.
+    #[must_use]
+    pub fn after(incarnation: Incarnation, stream: u64) -> Self {
+        let mut link = Self::new(incarnation);
+        link.send_stream = link.send_stream.max(stream + 1);
+        link
+    }
+
+    /// The stream being sent, for [`Self::after`].
+    #[must_use]
+    pub fn stream(&self) -> u64 {
+        self.send_stream
     }
 
     /// The header for the next message.
@@ -136,6 +153,8 @@ mod tests {
         None,
         Crash,
         Cut,
+        /// It takes the other for gone and drops all it knows of it.
+        Forgets,
     }
 
     /// The state that the sender has, whole or as a step from the one before.
@@ -170,6 +189,11 @@ mod tests {
             match mishap {
                 Mishap::None => {}
                 Mishap::Crash => *self = Self::new(self.incarnation + 1, self.state),
+                Mishap::Forgets => {
+                    self.link = Link::after(Incarnation(self.incarnation), self.link.stream());
+                    self.owes_full = true;
+                    self.heard = None;
+                }
                 Mishap::Cut => {
                     self.link.restart();
                     self.owes_full = true;
@@ -268,7 +292,12 @@ mod tests {
     }
 
     fn mishap() -> impl Strategy<Value = Mishap> {
-        prop_oneof![20 => Just(Mishap::None), 1 => Just(Mishap::Crash), 1 => Just(Mishap::Cut)]
+        prop_oneof![
+            20 => Just(Mishap::None),
+            1 => Just(Mishap::Crash),
+            1 => Just(Mishap::Cut),
+            1 => Just(Mishap::Forgets),
+        ]
     }
 
     /// Ticks in which both sides must be in step after the last fault: the late ones are in after 8, and what they
@@ -314,6 +343,16 @@ mod tests {
         }
         assert_eq!(pair.roles[0].link.send_stream, streams[0] + 1);
         assert_eq!(pair.roles[1].link.send_stream, streams[1]);
+    }
+
+    #[test]
+    fn a_peer_that_was_forgotten_hears_at_once_when_it_is_spoken_to_again() {
+        let mut pair = Pair::new();
+        for _ in 0..100 {
+            pair.tick_without_faults();
+        }
+        pair.tick([Mishap::Forgets, Mishap::None], [Fate::Arrives; 2]);
+        assert_eq!(pair.roles[1].heard, Some(pair.roles[0].state));
     }
 
     #[test]
