@@ -7,9 +7,10 @@
 mod clock;
 mod local;
 
-pub use clock::{CLOCK_NOTE_SECONDS_MAX, SpaceRecord};
+pub use clock::CLOCK_NOTE_SECONDS_MAX;
 pub use local::LocalDirectory;
 
+use bincode::{Decode, Encode};
 use myriad_storage::StorageError;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId, Tick};
 use thiserror::Error;
@@ -22,12 +23,24 @@ pub trait Directory: Send {
     /// If the record can't be kept, or all 2^24 - 1 incarnations are used up.
     fn register_node(&mut self, name: &str) -> Result<Incarnation, DirectoryError>;
 
+    /// The last incarnation of the node called `name`, if it ever started. An older one has been replaced.
+    ///
+    /// # Errors
+    /// If the record can't be read.
+    fn node(&mut self, name: &str) -> Result<Option<Incarnation>, DirectoryError>;
+
     /// The node in `incarnation` takes a lane over. The epoch is higher than that of every claim before it, of
     /// any lane; from now on readers refuse the lane's earlier epochs.
     ///
     /// # Errors
     /// If the record can't be kept, or no node ever had that incarnation.
     fn claim_lane(&mut self, lane: LaneId, incarnation: Incarnation) -> Result<LaneEpoch, DirectoryError>;
+
+    /// The claim on a lane that stands, if it was ever claimed.
+    ///
+    /// # Errors
+    /// If the record can't be read.
+    fn lane(&mut self, lane: LaneId) -> Result<Option<LaneClaim>, DirectoryError>;
 
     /// The clock of a space that is to run at `hz`, at `now_us` microseconds since the Unix epoch.
     ///
@@ -50,6 +63,15 @@ pub trait Directory: Send {
     /// # Errors
     /// If the record can't be kept, or the space has no clock yet.
     fn close_space(&mut self, space: SpaceId, tick: Tick) -> Result<(), DirectoryError>;
+}
+
+/// Who has authority over a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LaneClaim {
+    /// Which start of which node.
+    pub incarnation: Incarnation,
+    /// The claim's epoch.
+    pub epoch: LaneEpoch,
 }
 
 /// Why the directory could not answer.

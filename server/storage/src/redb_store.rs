@@ -16,6 +16,8 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
 use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,7 +63,8 @@ impl std::fmt::Debug for RedbStorage {
 impl RedbStorage {
     /// Opens the store in the data directory `directory`, making both where they do not exist. Blocks.
     ///
-    /// After a crash this reads the whole file once to repair it.
+    /// Reads the whole file once to check it (a second for some hundred megabytes), so that damage is found here
+    /// and not by a player.
     ///
     /// # Errors
     /// [`StorageError::Locked`] if another process has it, [`StorageError::Corrupt`] if the file is damaged or
@@ -76,7 +79,7 @@ impl RedbStorage {
         if !exists {
             create(directory, &path)?;
         }
-        let database = open_database(&path)?;
+        let database = open_whole(&path)?;
         check_format(&database, &path)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -213,11 +216,14 @@ fn load(
 fn create(directory: &Path, path: &Path) -> Result<(), StorageError> {
     let new = directory.join(NEW_FILE_NAME);
     if let Err(source) = fs::remove_file(&new)
-        && source.kind() != std::io::ErrorKind::NotFound
+        && source.kind() != ErrorKind::NotFound
     {
         return Err(file_error("remove what is left of a store", &new, source));
     }
-    let database = open_database(&new)?;
+    let database = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(&new)
+        .map_err(|error| cannot_open(&new, error))?;
     let write = database.begin_write().map_err(failed("begin writing"))?;
     write.open_table(ENTITIES).map_err(failed("make its tables"))?;
     write.open_table(AVATARS).map_err(failed("make its tables"))?;
@@ -263,11 +269,30 @@ fn failed<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> Stora
     }
 }
 
-fn open_database(path: &Path) -> Result<Database, StorageError> {
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-    opened.map_err(|error| match error {
+/// Opens a store that exists, and checks all of it.
+fn open_whole(path: &Path) -> Result<Database, StorageError> {
+    // redb reports most damage, but some makes it panic. That must not look like a bug of the server.
+    let opened = catch_unwind(|| {
+        let mut database = Database::builder().set_cache_size(CACHE_BYTES).open(path)?;
+        let whole = database.check_integrity()?;
+        Ok((database, whole))
+    });
+    let (database, whole) = opened
+        .map_err(|_| StorageError::Corrupt {
+            path: path.to_owned(),
+            detail: "the database panicked over it".to_owned(),
+        })?
+        .map_err(|error| cannot_open(path, error))?;
+    if !whole {
+        tracing::warn!(path = %path.display(), "the store was damaged and has been repaired; its last save may be missing");
+    }
+    Ok(database)
+}
+
+fn cannot_open(path: &Path, error: DatabaseError) -> StorageError {
+    match error {
         DatabaseError::Storage(redb::StorageError::Io(source))
-            if source.kind() != std::io::ErrorKind::InvalidData =>
+            if !matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
         {
             file_error("open the store", path, source)
         }
@@ -275,5 +300,125 @@ fn open_database(path: &Path) -> Result<Database, StorageError> {
             path: path.to_owned(),
             detail: other.to_string(),
         },
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::entity;
+
+    /// A data directory whose store holds one avatar, and the store's bytes.
+    fn filled() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut store = RedbStorage::open(home.path()).expect("it opens");
+        store.save(&[entity(1, Some("ada"), (1, 0))]).expect("writable");
+        let path = store.path().to_owned();
+        drop(store);
+        let bytes = fs::read(&path).expect("readable");
+        (home, path, bytes)
+    }
+
+    #[test]
+    fn a_second_opener_is_told_who_holds_the_store() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let store = RedbStorage::open(home.path()).expect("it opens");
+        let clone = store.clone();
+        drop(store);
+        let error = RedbStorage::open(home.path()).expect_err("a clone still holds it");
+        assert!(matches!(error, StorageError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains("is in use by process"), "{error}");
+        drop(clone);
+        RedbStorage::open(home.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_reported_and_left_alone() {
+        let (home, path, whole) = filled();
+        let cases = [
+            Vec::new(),
+            b"just some text".to_vec(),
+            vec![0; 8192],
+            vec![0xff; 1 << 16],
+            whole[..whole.len() / 2].to_vec(),
+            whole[..100].to_vec(),
+        ];
+        for bytes in cases {
+            fs::write(&path, &bytes).expect("writable");
+            let error = RedbStorage::open(home.path()).expect_err("no store");
+            assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+            assert!(error.to_string().contains("world.redb is damaged"), "{error}");
+            assert!(fs::read(&path).expect("readable") == bytes, "it was written to");
+        }
+        fs::write(&path, &whole).expect("writable");
+        RedbStorage::open(home.path()).expect("the backup opens");
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_or_tells_the_truth() {
+        let (home, path, whole) = filled();
+        let used = whole
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .expect("it is not empty");
+        for at in (0..used).step_by(97) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x5a;
+            fs::write(&path, &bytes).expect("writable");
+            // Damage may hit unused space, or cost the last commit; it never makes another avatar.
+            if let Ok(mut store) = RedbStorage::open(home.path())
+                && let Some(loaded) = store.load_avatar("ada").expect("it was checked")
+            {
+                assert_eq!(loaded, entity(1, Some("ada"), (1, 0)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_of_a_newer_server_is_refused_by_name() {
+        let (home, path, _) = filled();
+        let database = Database::open(&path).expect("it opens");
+        let write = database.begin_write().expect("writable");
+        write
+            .open_table(STORE)
+            .expect("there")
+            .insert(FORMAT_KEY, FORMAT + 1)
+            .expect("writable");
+        write.commit().expect("writable");
+        drop(database);
+        let error = RedbStorage::open(home.path()).expect_err("newer");
+        assert!(
+            error
+                .to_string()
+                .contains("has format 2, this server knows up to 1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_store_that_was_never_finished_is_begun_anew() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        fs::write(home.path().join(NEW_FILE_NAME), b"half a store").expect("writable");
+        let mut store = RedbStorage::open(home.path()).expect("it opens");
+        assert_eq!(store.load_avatar("ada").expect("readable"), None);
+        assert!(!home.path().join(NEW_FILE_NAME).exists());
+    }
+
+    #[test]
+    fn what_was_saved_survives_a_process_that_never_closes_its_store() {
+        let (home, path, _) = filled();
+        let mut store = RedbStorage::open(home.path()).expect("it opens");
+        store.save(&[entity(2, Some("bea"), (1, 0))]).expect("writable");
+        // What the disk holds while the store is open is what a killed process leaves behind.
+        let left = fs::read(&path).expect("readable");
+        let other = tempfile::tempdir().expect("a temporary directory");
+        fs::write(other.path().join(FILE_NAME), left).expect("writable");
+        let mut store = RedbStorage::open(other.path()).expect("it is repaired");
+        for account in ["ada", "bea"] {
+            assert!(
+                store.load_avatar(account).expect("readable").is_some(),
+                "{account}"
+            );
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub struct StorageThread {
 }
 
 /// How long an ending thread waits for a reader of its answers that does not read.
-const LAST_REPLIES_WAIT: Duration = Duration::from_secs(1);
+const LAST_REPLIES_WAIT: Duration = Duration::from_millis(500);
 
 impl StorageThread {
     /// Starts the thread. At most `requests_max` requests wait; answers go to `replies`, in the order of the
@@ -114,7 +114,7 @@ impl StorageThread {
     /// Serves and answers every request taken so far, then ends the thread. Blocks.
     ///
     /// Should nobody read the answers and their channel be full, the requests are still served, but answers
-    /// without a reader are given up after a second.
+    /// without a reader are given up after half a second.
     ///
     /// # Errors
     /// If the thread panicked.
@@ -172,5 +172,174 @@ impl Replies {
         {
             self.sender = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::entity;
+    use crate::{MemoryStorage, SavedEntity, StorageError};
+    use crossbeam_channel::unbounded;
+
+    fn save(request: u64) -> StorageRequest {
+        StorageRequest::Save {
+            request,
+            entities: vec![entity(request, None, (1, 0))],
+        }
+    }
+
+    fn request_of(reply: &StorageReply) -> u64 {
+        match reply {
+            StorageReply::Avatar { request, .. } | StorageReply::Saved { request, .. } => *request,
+        }
+    }
+
+    /// A store that waits for a word before each save, and fails or panics when told to.
+    struct Gated {
+        inner: MemoryStorage,
+        gate: Receiver<Gate>,
+        /// Told when a save begins.
+        entered: Sender<()>,
+    }
+
+    enum Gate {
+        Save,
+        Fail,
+        Panic,
+    }
+
+    impl Storage for Gated {
+        fn load_avatar(&mut self, account: &str) -> Result<Option<SavedEntity>, StorageError> {
+            self.inner.load_avatar(account)
+        }
+
+        fn save(&mut self, entities: &[SavedEntity]) -> Result<Vec<SaveOutcome>, StorageError> {
+            self.entered.send(()).expect("the test listens");
+            match self.gate.recv().expect("the test decides") {
+                Gate::Save => self.inner.save(entities),
+                Gate::Fail => Err(StorageError::Database {
+                    action: "commit",
+                    detail: "no space left".to_owned(),
+                }),
+                Gate::Panic => panic!("the disk is on fire"),
+            }
+        }
+
+        fn meta(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+            self.inner.meta(key)
+        }
+
+        fn set_meta(&mut self, key: &str, value: &[u8]) -> Result<(), StorageError> {
+            self.inner.set_meta(key, value)
+        }
+    }
+
+    fn gated() -> (Gated, Sender<Gate>, Receiver<()>) {
+        let (gate, gate_out) = unbounded();
+        let (entered_in, entered) = unbounded();
+        let store = Gated {
+            inner: MemoryStorage::new(),
+            gate: gate_out,
+            entered: entered_in,
+        };
+        (store, gate, entered)
+    }
+
+    #[test]
+    fn every_request_is_answered_in_order_before_the_thread_ends() {
+        let storage = MemoryStorage::new();
+        let (replies, answers) = unbounded();
+        let (seen, served) = unbounded();
+        let observer: Observer = Box::new(move |one| seen.send(one).expect("the test listens"));
+        let thread =
+            StorageThread::start(Box::new(storage.clone()), replies, 200, observer).expect("a thread");
+        for request in 0..100 {
+            thread.try_submit(save(request)).expect("there is room");
+        }
+        thread.join().expect("no panic");
+        let answered: Vec<u64> = answers.iter().map(|reply| request_of(&reply)).collect();
+        assert_eq!(answered, (0..100).collect::<Vec<_>>());
+        assert_eq!(storage.entities().len(), 100);
+        assert_eq!(served.iter().map(|one| one.saved).sum::<u64>(), 100);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_request_back() {
+        let (store, gate, entered) = gated();
+        let (replies, answers) = unbounded();
+        let thread = StorageThread::start(Box::new(store), replies, 2, Box::new(|_| ())).expect("a thread");
+        thread.try_submit(save(0)).expect("there is room");
+        entered.recv().expect("the save has begun");
+        thread.try_submit(save(1)).expect("there is room");
+        thread.try_submit(save(2)).expect("there is room");
+        assert_eq!(thread.try_submit(save(3)), Err(SubmitError::Full(save(3))));
+        assert_eq!(thread.queued(), 2);
+        for _ in 0..3 {
+            gate.send(Gate::Save).expect("the store waits");
+        }
+        thread.join().expect("no panic");
+        assert_eq!(answers.iter().count(), 3);
+    }
+
+    #[test]
+    fn an_error_is_an_answer() {
+        let (store, gate, _entered) = gated();
+        let (replies, answers) = unbounded();
+        let (seen, served) = unbounded();
+        let observer: Observer = Box::new(move |one| seen.send(one).expect("the test listens"));
+        let thread = StorageThread::start(Box::new(store), replies, 2, observer).expect("a thread");
+        gate.send(Gate::Fail).expect("the store waits");
+        thread.try_submit(save(9)).expect("there is room");
+        thread.join().expect("no panic");
+        let expected = StorageReply::Saved {
+            request: 9,
+            result: Err("the store failed to commit: no space left".to_owned()),
+        };
+        assert_eq!(answers.recv(), Ok(expected));
+        let one = served.recv().expect("observed");
+        assert_eq!((one.save, one.saved, one.error.is_some()), (true, 0, true));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_loses_no_save() {
+        let storage = MemoryStorage::new();
+        let (replies, answers) = unbounded();
+        drop(answers);
+        let thread =
+            StorageThread::start(Box::new(storage.clone()), replies, 8, Box::new(|_| ())).expect("a thread");
+        for request in 0..8 {
+            thread.try_submit(save(request)).expect("there is room");
+        }
+        thread.join().expect("no panic");
+        assert_eq!(storage.entities().len(), 8);
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_keeps_no_save_back_at_the_end() {
+        let storage = MemoryStorage::new();
+        let (replies, answers) = bounded(1);
+        let thread =
+            StorageThread::start(Box::new(storage.clone()), replies, 8, Box::new(|_| ())).expect("a thread");
+        for request in 0..8 {
+            thread.try_submit(save(request)).expect("there is room");
+        }
+        thread.join().expect("no panic");
+        assert_eq!(storage.entities().len(), 8);
+        assert_eq!(answers.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_panic_of_the_store_ends_the_thread_and_is_told() {
+        let (store, gate, _entered) = gated();
+        let (replies, answers) = unbounded();
+        let thread = StorageThread::start(Box::new(store), replies, 8, Box::new(|_| ())).expect("a thread");
+        gate.send(Gate::Panic).expect("the store waits");
+        thread.try_submit(save(0)).expect("there is room");
+        assert!(answers.recv().is_err(), "the channel closes with the thread");
+        let error = thread.try_submit(save(1)).expect_err("the thread has ended");
+        assert_eq!(error, SubmitError::Stopped(save(1)));
+        let message = thread.join().expect_err("it panicked").to_string();
+        assert!(message.ends_with("the disk is on fire"), "{message}");
     }
 }
