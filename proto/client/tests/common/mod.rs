@@ -1,0 +1,116 @@
+//! A server's side of a session, by hand: messages and payloads as bytes.
+
+use bytes::Bytes;
+use myriad_client::{Client, ClientConfig, ClientEvent};
+use myriad_wire::client::{Joined, LoggedIn, Rules, ServerMessage, Welcome};
+use myriad_wire::codec;
+use myriad_wire::payload::{OwnRecord, PayloadHeader, put_chunk, put_group};
+use myriad_wire::track::{Level, encode_chunks};
+use myriad_wire::{
+    EntityId, Generation, IntentSeq, LaneHandle, Pos, SessionId, Slot, SpaceClock, SpaceId, SubjectRef, Tick,
+    WirePos,
+};
+
+pub(crate) const SPACE: SpaceId = SpaceId(1);
+/// 10 Hz from time zero.
+pub(crate) const PERIOD_US: u64 = 100_000;
+pub(crate) const AVATAR: SubjectRef = subject(0, 0);
+
+pub(crate) const fn subject(slot: u32, generation: u16) -> SubjectRef {
+    SubjectRef {
+        lane: LaneHandle(0),
+        slot: Slot(slot),
+        generation: Generation(generation),
+    }
+}
+
+pub(crate) fn config() -> ClientConfig {
+    ClientConfig {
+        account: "ada".to_owned(),
+        key: "sesame".to_owned(),
+        space: SPACE,
+        agent: "test".to_owned(),
+    }
+}
+
+pub(crate) fn joined() -> Joined {
+    let corner = |at| Pos { x: at, y: at, z: at };
+    Joined {
+        space: SPACE,
+        clock: SpaceClock::new(0, 10.0),
+        avatar: AVATAR,
+        entity: EntityId(1),
+        position: Pos { x: 100, y: 7, z: 100 },
+        intent_seq: IntentSeq(0),
+        rules: Rules {
+            bounds_min: corner(-50_000),
+            bounds_max: corner(50_000),
+            speed_max: 5 * 1024,
+            burst_ms: 500,
+            radius_aoi: 3_200,
+        },
+        kinds: Vec::new(),
+    }
+}
+
+pub(crate) fn framed(message: &ServerMessage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::frame_into(message, &mut bytes);
+    bytes
+}
+
+/// A client that has just joined, with the join told and nothing else.
+pub(crate) fn present(joined: Joined, now_us: u64) -> Client {
+    let mut client = Client::new(config());
+    for message in [
+        ServerMessage::Welcome(Welcome {
+            version: 1,
+            features: 0,
+        }),
+        ServerMessage::LoggedIn(LoggedIn {
+            session: SessionId(1),
+        }),
+        ServerMessage::Joined(Box::new(joined)),
+    ] {
+        client.handle_stream(&framed(&message), now_us);
+    }
+    assert_eq!(client.poll_event(), Some(ClientEvent::Joined));
+    assert_eq!(client.poll_event(), None);
+    client
+}
+
+/// A datagram with the states of `members` (ascending by slot) that are due at `level`.
+pub(crate) fn payload(header: &PayloadHeader, level: Level, members: &[(Slot, WirePos)]) -> Bytes {
+    let mut chunks = Vec::new();
+    encode_chunks(level, header.tick, members, |chunk| chunks.push(chunk.to_vec()));
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    if !chunks.is_empty() {
+        put_group(LaneHandle(0), chunks.len(), &mut bytes);
+        chunks.iter().for_each(|chunk| put_chunk(chunk, &mut bytes));
+    }
+    bytes.into()
+}
+
+/// The header of a payload of one part, with nothing to say of the avatar.
+pub(crate) fn header(tick: u64, view_seq: u64) -> PayloadHeader {
+    PayloadHeader {
+        tick: Tick(tick),
+        part: 0,
+        parts: 1,
+        view_seq,
+        own: OwnRecord {
+            position: joined().position,
+            ..OwnRecord::default()
+        },
+    }
+}
+
+pub(crate) fn wire(x: i32) -> WirePos {
+    WirePos { x, y: 0, z: -x }
+}
+
+/// All events there are.
+pub(crate) fn drain(client: &mut Client) -> Vec<ClientEvent> {
+    std::iter::from_fn(|| client.poll_event()).collect()
+}
