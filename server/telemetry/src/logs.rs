@@ -196,3 +196,118 @@ impl MakeWriter<'_> for Queue {
         self.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tracing::dispatcher::with_default;
+
+    /// Somewhere to write that a test can look into.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written when `say` logs.
+    fn written(format: LogFormat, filter: &str, say: impl FnOnce()) -> String {
+        let page = Page::default();
+        let queue = Queue::start(page.clone(), 100).expect("a thread");
+        let config = LogConfig {
+            format,
+            filter: filter.to_owned(),
+        };
+        let dispatch = dispatch(format, config.parse().expect("a filter"), queue.clone(), false);
+        with_default(&dispatch, say);
+        drop(LogGuard { queue });
+        let bytes = page.0.lock().expect("no panic").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn people_read_lines() {
+        let text = written(LogFormat::Text, "info", || {
+            tracing::info!(lane = 3, "ready");
+            tracing::debug!("not asked for");
+        });
+        assert!(
+            text.contains("INFO") && text.ends_with("ready lane=3\n"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn machines_read_json() {
+        let text = written(LogFormat::Json, "info,myriad_telemetry=debug", || {
+            tracing::debug!(lane = 3, "ready");
+            tracing::trace!("not asked for");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+        assert_eq!(line["level"], "DEBUG");
+        assert_eq!(line["message"], "ready");
+        assert_eq!(line["lane"], 3);
+    }
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        let config = LogConfig {
+            format: LogFormat::Text,
+            filter: "info,edge=louder".to_owned(),
+        };
+        let message = config.check().expect_err("no such level").to_string();
+        assert!(
+            message.starts_with("the log filter \"info,edge=louder\": "),
+            "{message}"
+        );
+        LogConfig::default().check().expect("the default is good");
+    }
+
+    /// A place to write that is stuck until its sender is dropped.
+    struct Stuck {
+        entered: Sender<()>,
+        gate: Receiver<()>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.entered.send(());
+            let _ = self.gate.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stuck_terminal_costs_lines_and_no_time() {
+        let (entered_in, entered) = crossbeam_channel::unbounded();
+        let (open, gate) = bounded(0);
+        let stuck = Stuck {
+            entered: entered_in,
+            gate,
+        };
+        let mut queue = Queue::start(stuck, 2).expect("a thread");
+        queue.write_all(b"1").expect("never fails");
+        entered.recv().expect("it is being written");
+        for line in [b"2", b"3", b"4", b"5"] {
+            queue.write_all(line).expect("never fails");
+        }
+        let guard = LogGuard { queue };
+        assert_eq!(guard.dropped(), 2);
+        drop(open);
+        drop(guard);
+        assert_eq!(entered.iter().count(), 2, "the lines that waited were written");
+    }
+}

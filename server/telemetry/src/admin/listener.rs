@@ -113,3 +113,47 @@ impl AsyncWrite for BoundedStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn listener(connections_max: usize, idle_max: Duration) -> (BoundedListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        (
+            BoundedListener::with_bounds(listener, connections_max, idle_max),
+            address,
+        )
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_waits_until_another_ends() {
+        let (mut listener, address) = listener(1, IDLE_MAX).await;
+        let _clients = (
+            TcpStream::connect(address).await.expect("listening"),
+            TcpStream::connect(address).await.expect("listening"),
+        );
+        let (first, _) = listener.accept().await;
+        let mut second = pin!(listener.accept());
+        let early = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_ready())).await;
+        assert!(!early);
+        drop(first);
+        second.await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_moves_is_closed() {
+        let (mut listener, address) = listener(1, Duration::from_millis(20)).await;
+        let mut client = TcpStream::connect(address).await.expect("listening");
+        let (mut stream, _) = listener.accept().await;
+        client.write_all(b"GET").await.expect("connected");
+        let mut bytes = [0; 8];
+        assert_eq!(stream.read(&mut bytes).await.expect("some came"), 3);
+        let error = stream.read(&mut bytes).await.expect_err("nothing came");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

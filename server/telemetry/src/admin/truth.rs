@@ -144,3 +144,90 @@ impl Stream for Trace {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::to_bytes;
+    use myriad_wire::codec::Deframer;
+    use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
+    use myriad_wire::{LaneId, SpaceClock, Tick};
+
+    fn tick(number: u64) -> TruthTick {
+        TruthTick {
+            lane: LaneId(1),
+            clock: SpaceClock::new(1_700_000_000_000_000, 10.0),
+            tick: Tick(number),
+            skipped_ticks: 0,
+            entities: Vec::new(),
+            changes: Vec::new(),
+            events: 0,
+        }
+    }
+
+    /// All ticks of a trace that has ended, or the error that ended it.
+    async fn ticks(trace: Body) -> Result<Vec<TruthTick>, axum::Error> {
+        let bytes = to_bytes(trace, usize::MAX).await?;
+        let mut deframer = Deframer::new(NODE_MESSAGE_BYTES_MAX);
+        deframer.handle_bytes(&bytes);
+        let mut ticks = Vec::new();
+        while let Some(message) = deframer.poll_message().expect("framed") {
+            ticks.push(codec::decode(&message, NODE_MESSAGE_BYTES_MAX).expect("a tick"));
+        }
+        Ok(ticks)
+    }
+
+    #[tokio::test]
+    async fn each_reader_gets_every_tick_since_it_came() {
+        let feed = TruthFeed::new();
+        assert!(!feed.has_readers());
+        feed.publish(&tick(1));
+        let first = feed.read().expect("there is room");
+        assert!(feed.has_readers());
+        feed.publish(&tick(2));
+        let second = feed.read().expect("there is room");
+        feed.publish(&tick(3));
+        feed.close();
+        assert_eq!(ticks(first).await.expect("whole"), [tick(2), tick(3)]);
+        assert_eq!(ticks(second).await.expect("whole"), [tick(3)]);
+        assert!(feed.read().is_none(), "the feed is closed");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_keep_up_is_cut_off_with_an_error() {
+        let feed = TruthFeed::new();
+        let slow = feed.read().expect("there is room");
+        for number in 0..TICKS_MAX as u64 {
+            feed.publish(&tick(number));
+        }
+        assert!(feed.has_readers(), "so many may wait");
+        feed.publish(&tick(0));
+        assert!(!feed.has_readers());
+        assert_eq!(feed.readers_cut(), 1);
+        let error = ticks(slow).await.expect_err("it has a hole");
+        assert!(error.to_string().contains("too slow"), "{error}");
+    }
+
+    #[test]
+    fn a_lane_is_told_once_that_a_reader_came() {
+        let feed = TruthFeed::new();
+        assert!(!feed.take_new_reader());
+        let _reader = feed.read().expect("there is room");
+        assert!(feed.take_new_reader());
+        assert!(!feed.take_new_reader());
+    }
+
+    #[test]
+    fn readers_are_bounded_and_one_that_left_makes_room() {
+        let feed = TruthFeed::new();
+        let mut readers: Vec<Body> = (0..READERS_MAX)
+            .map(|_| feed.read().expect("there is room"))
+            .collect();
+        assert!(feed.read().is_none());
+        readers.pop();
+        readers.push(feed.read().expect("one has left"));
+        drop(readers);
+        feed.publish(&tick(1));
+        assert!(!feed.has_readers());
+    }
+}
