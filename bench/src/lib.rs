@@ -6,17 +6,30 @@
 //! its entities are, so a server that measures itself wrongly is found out. Read [`options`] for what can be asked
 //! and [`report`] for what is answered.
 
+mod bits;
+mod bot;
+mod cpu;
+mod feed;
 pub mod header;
 pub mod histogram;
 pub mod motion;
+mod obedience;
 pub mod options;
 pub mod progress;
+mod properties;
 pub mod report;
 mod run;
+mod sample;
+mod speed;
+mod summary;
+mod text;
+mod truth;
 pub mod verdict;
+mod view;
 
 pub use options::{BotsArgs, BotsOptions, Trust, TruthSource};
 pub use progress::Progress;
 pub use report::Report;
 pub use run::run;
+pub use sample::COVERED_MS;
 pub use verdict::{Thresholds, Verdict};

@@ -56,7 +56,7 @@ pub struct Report {
     pub corrections: u64,
     /// Intents sent and never applied, counted after the clients stood still.
     pub intents_lost: u64,
-    /// Intents sent while measuring.
+    /// Intents sent, from the first join to the last.
     pub intents_sent: u64,
     /// Steps left out because the bots' own machine was late.
     pub intents_skipped: u64,
@@ -75,7 +75,7 @@ pub struct Report {
     pub updates_per_server_cpu_s: Option<f64>,
     /// What one client received.
     pub bytes_per_client_s: BytesPerClient,
-    /// QUIC datagrams' UDP carriers, as the clients count them.
+    /// UDP datagrams, as the clients count them.
     pub datagrams: Datagrams,
 
     /// CPU time while measuring.
@@ -232,6 +232,8 @@ pub struct Views {
     pub missing: u64,
     /// Subjects that clients had at the end and the true view has not.
     pub extra: u64,
+    /// Clients whose view could not be compared, because the trace does not reach back to its beginning.
+    pub unchecked: u64,
 }
 
 /// What was compared with the truth beside the states.

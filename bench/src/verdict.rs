@@ -206,6 +206,7 @@ impl Report {
             verdict.push("truth", false, "not measured: there was no truth trace".into());
             return;
         };
+        verdict.zero("views_unchecked", self.views.unchecked);
         verdict.zero("views_late", self.views.late);
         verdict.zero("views_edges_missing", self.views.edges_missing);
         verdict.zero("views_edges_extra", self.views.edges_extra);

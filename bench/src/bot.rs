@@ -1,0 +1,316 @@
+//! One bot without its connection: what it does each tick, and what it makes of what the SDK tells.
+//!
+//! [`crate::run`] owns the connection and the time. Calls: [`Bot::handle_event`] for every event of the SDK in
+//! order; once a tick [`Bot::walk`], then [`Bot::check`]; at the end [`Bot::finish`].
+
+use crate::motion::{Ground, Walker};
+use crate::obedience::Obedience;
+use crate::options::BotsOptions;
+use crate::sample::{Coverage, CoverageCounts, Moment, Sampler, Tally};
+use crate::truth::Truth;
+use crate::view::{Sight, ToldEdge, ViewCheck, ViewCounts};
+use myriad_client::{Client, ClientEvent};
+use myriad_wire::client::Joined;
+use myriad_wire::{IntentSeq, Pos, Tick, Value};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
+
+/// Seconds between two changes of a bot's mood.
+const MOOD_PERIOD_S: f64 = 5.0;
+/// Mean seconds between two waves, and between two things said.
+const WAVE_PERIOD_S: f64 = 20.0;
+const SAY_PERIOD_S: f64 = 30.0;
+/// Moods are told apart by so many values.
+const MOODS: i64 = 1 << 16;
+
+/// One bot, from its join on.
+#[derive(Debug)]
+pub(crate) struct Bot {
+    index: u32,
+    joined: Joined,
+    sees: u32,
+    has_truth: bool,
+    walker: Walker,
+    rng: Pcg32,
+    hz: f64,
+    ticks: u64,
+    mood_period_ticks: u64,
+    /// Where the steps so far lead.
+    position: Pos,
+    newest: IntentSeq,
+    /// The tick of the first view.
+    start: Option<Tick>,
+    view: ViewCheck,
+    obedience: Option<Obedience>,
+    sampler: Sampler,
+    coverage: Coverage,
+    bytes_shown: u64,
+    pub(crate) counts: BotCounts,
+}
+
+/// What one bot counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct BotCounts {
+    pub(crate) entered: u64,
+    pub(crate) left: u64,
+    pub(crate) events: u64,
+    pub(crate) corrections: u64,
+    pub(crate) commands_refused: u64,
+    pub(crate) intents_sent: u64,
+    pub(crate) intents_lost: u64,
+    pub(crate) intents_skipped: u64,
+    pub(crate) inconsistent: u64,
+    /// The truth of the client's first view was not there to compare with.
+    pub(crate) unchecked: u64,
+    pub(crate) obedience_checked: u64,
+    pub(crate) disobeyed: u64,
+    pub(crate) in_view_max: u32,
+    pub(crate) view: ViewCounts,
+    pub(crate) coverage: Option<CoverageCounts>,
+}
+
+impl Bot {
+    /// Bot `index`, whose session has just joined.
+    pub(crate) fn new(index: u32, options: &BotsOptions, joined: &Joined) -> Self {
+        let hz = options.hz.unwrap_or_else(|| joined.clock.hz());
+        let ground = Ground {
+            min: joined.rules.bounds_min,
+            max: joined.rules.bounds_max,
+            speed_max: joined.rules.speed_max,
+            hz,
+        };
+        let mood_period_ticks = ((MOOD_PERIOD_S * hz).round() as u64).max(1);
+        Self {
+            index,
+            sees: options.sees,
+            has_truth: options.truth.is_some(),
+            walker: Walker::new(options.motion, index, options.seed, ground),
+            rng: Pcg32::seed_from_u64(!options.seed ^ u64::from(index)),
+            hz,
+            // Spread over the period, so that not everybody's mood changes in the same tick.
+            ticks: u64::from(index) % mood_period_ticks,
+            mood_period_ticks,
+            position: joined.position,
+            newest: joined.intent_seq,
+            start: None,
+            view: ViewCheck::default(),
+            obedience: None,
+            sampler: Sampler::default(),
+            coverage: Coverage::default(),
+            bytes_shown: 0,
+            counts: BotCounts::default(),
+            joined: joined.clone(),
+        }
+    }
+
+    /// Takes all events that the SDK has. Returns `false` once the session is over.
+    pub(crate) fn take_events(&mut self, client: &mut Client) -> bool {
+        while let Some(event) = client.poll_event() {
+            if matches!(event, ClientEvent::Closed(_)) {
+                return false;
+            }
+            self.handle_event(&event, client);
+        }
+        true
+    }
+
+    fn handle_event(&mut self, event: &ClientEvent, client: &Client) {
+        match *event {
+            ClientEvent::Enter { tick, entity, .. } => {
+                self.counts.entered += 1;
+                self.start.get_or_insert(tick);
+                self.handle_edge(ToldEdge {
+                    tick,
+                    entity,
+                    enter: true,
+                });
+            }
+            ClientEvent::Leave { tick, entity, .. } => {
+                self.counts.left += 1;
+                self.handle_edge(ToldEdge {
+                    tick,
+                    entity,
+                    enter: false,
+                });
+            }
+            ClientEvent::Event { .. } => self.counts.events += 1,
+            ClientEvent::CommandResult { ref refused, .. } => {
+                self.counts.commands_refused += u64::from(refused.is_some());
+            }
+            ClientEvent::Corrected { .. } => self.handle_correction(client),
+            ClientEvent::Joined
+            | ClientEvent::Change { .. }
+            | ClientEvent::Owner { .. }
+            | ClientEvent::Closed(_) => {}
+        }
+    }
+
+    fn handle_edge(&mut self, edge: ToldEdge) {
+        if self.has_truth {
+            self.view.handle_told(edge);
+        }
+    }
+
+    fn handle_correction(&mut self, client: &Client) {
+        self.counts.corrections += 1;
+        self.position = client.own_position().unwrap_or(self.position);
+        if let Some(obedience) = &mut self.obedience {
+            obedience.stop();
+        }
+    }
+
+    /// One tick of the player: a step, and now and then a command.
+    pub(crate) fn walk(&mut self, client: &mut Client) {
+        let step = self.walker.step(self.position);
+        if let Ok(seq) = client.step(step.dx, step.dz) {
+            self.newest = seq;
+            self.position.x += step.dx;
+            self.position.z += step.dz;
+            self.counts.intents_sent += 1;
+            if let Some(obedience) = &mut self.obedience {
+                obedience.handle_step(self.position);
+            }
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.mood_period_ticks) {
+            let mood = self.rng.random_range(0..MOODS);
+            self.command(client, "mood", vec![Value::Int(mood)]);
+        }
+        if self.rng.random_bool((1.0 / (WAVE_PERIOD_S * self.hz)).min(1.0)) {
+            self.command(client, "wave", Vec::new());
+        }
+        if self.rng.random_bool((1.0 / (SAY_PERIOD_S * self.hz)).min(1.0)) {
+            let text = format!("hello from {} at tick {}", self.index, self.ticks);
+            self.command(client, "say", vec![Value::Text(text)]);
+        }
+    }
+
+    fn command(&mut self, client: &mut Client, name: &str, arguments: Vec<Value>) {
+        if client.command(name, arguments).is_err() {
+            self.counts.commands_refused += 1;
+        }
+    }
+
+    /// One tick of the referee: compares what the client holds with the truth. `end` is the last tick whose view
+    /// is compared.
+    pub(crate) fn check(
+        &mut self,
+        client: &Client,
+        now_us: u64,
+        truth: &Truth,
+        measuring: bool,
+        end: Option<Tick>,
+        tally: &mut Tally,
+    ) {
+        self.begin(truth);
+        if let Some(end) = end {
+            self.view.end_with(end);
+        }
+        self.view.advance(truth);
+        if let Some(obedience) = &mut self.obedience {
+            obedience.advance(truth);
+        }
+        let in_view = client.view().len() as u64;
+        self.counts.in_view_max = self.counts.in_view_max.max(in_view as u32);
+        if in_view != self.counts.entered.wrapping_sub(self.counts.left) {
+            self.counts.inconsistent += 1;
+        }
+        let moment = moment(&self.counts, &self.joined, &self.view, client, now_us, truth);
+        self.sampler.sample(&moment, measuring, &mut self.coverage, tally);
+        let bytes = client.counters().bytes.total();
+        tally.live_bytes += bytes - std::mem::replace(&mut self.bytes_shown, bytes);
+    }
+
+    /// Starts the comparisons once the truth knows the avatar and the client has its first view.
+    fn begin(&mut self, truth: &Truth) {
+        let (Some(start), Some(row), Some(oldest)) =
+            (self.start, truth.row(self.joined.entity), truth.oldest())
+        else {
+            return;
+        };
+        if self.view.is_started() {
+            return;
+        }
+        if oldest.tick > start {
+            self.counts.unchecked = 1;
+        }
+        let sight = Sight {
+            radius: self.joined.rules.radius_aoi,
+            sees: self.sees,
+        };
+        self.view.start(start, row, sight);
+    }
+
+    /// The bot starts to walk: from here on its avatar must obey.
+    pub(crate) fn begin_walk(&mut self, truth: &Truth) -> bool {
+        let Some(start) = self.start else { return false };
+        if !self.has_truth {
+            return true;
+        }
+        let Some(row) = truth.row(self.joined.entity) else {
+            return false;
+        };
+        let obedience = Obedience::new(row, start, self.joined.intent_seq, self.joined.position);
+        self.obedience = Some(obedience);
+        true
+    }
+
+    /// Whether all that was sent has been applied, and all ticks up to `end` have arrived.
+    pub(crate) fn is_settled(&self, client: &Client, truth: &Truth, end: Option<Tick>) -> bool {
+        let applied = client
+            .own_authoritative()
+            .is_some_and(|(seq, _)| seq == self.newest);
+        let seen = |end| {
+            client.seen_tick().is_some_and(|seen| seen > end)
+                && truth.newest().is_some_and(|newest| newest.tick > end)
+        };
+        applied && end.is_none_or(seen)
+    }
+
+    /// The last comparison, of everything, and all counts.
+    pub(crate) fn finish(
+        mut self,
+        client: &Client,
+        now_us: u64,
+        truth: &Truth,
+        tally: &mut Tally,
+    ) -> BotCounts {
+        if client.closed().is_none() {
+            let moment = moment(&self.counts, &self.joined, &self.view, client, now_us, truth);
+            self.sampler.compare_properties(&moment, 0, 1, tally);
+        }
+        let mut counts = self.counts;
+        let applied = client.own_authoritative().map_or(IntentSeq(0), |(seq, _)| seq);
+        counts.intents_lost = u64::from(self.newest.0.saturating_sub(applied.0));
+        if let Some(obedience) = &self.obedience {
+            counts.obedience_checked = obedience.checked;
+            counts.disobeyed = obedience.disobeyed;
+        }
+        if self.has_truth && !self.view.is_started() {
+            counts.unchecked = 1;
+        }
+        counts.view = self.view.finish();
+        if self.has_truth {
+            counts.coverage = self.coverage.finish();
+        }
+        counts
+    }
+}
+
+fn moment<'a>(
+    counts: &BotCounts,
+    joined: &'a Joined,
+    view: &'a ViewCheck,
+    client: &'a Client,
+    now_us: u64,
+    truth: &'a Truth,
+) -> Moment<'a> {
+    Moment {
+        client,
+        edges: counts.entered + counts.left,
+        clock: truth.clock().unwrap_or(&joined.clock),
+        now_us,
+        truth,
+        true_view: &view.truth,
+    }
+}
