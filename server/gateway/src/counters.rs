@@ -80,6 +80,8 @@ counters! {
     tracks_degraded,
     /// Tracks in reach that clients were not told at all, for want of budget.
     tracks_dropped,
+    /// Chunks that did not fit the most datagrams of a payload.
+    chunks_dropped,
     /// Frames taken from lanes.
     frames_applied,
     /// Frames that were keyframes.

@@ -1,115 +1,68 @@
 //! The gateway: connections and frames in, views and payloads out.
 
+use crate::assemble::{Assembler, Demand};
 use crate::config::GatewayConfig;
 use crate::counters::Counters;
+use crate::io::{ClientInput, ClientOutput, ConnId, LaneStatus, Outputs, Stage, Status};
+use crate::lanes::Lane;
+use crate::mirror::{Mirror, Sink, Subject};
+use crate::presence::Presence;
+use crate::records::Records;
+use crate::session::{Door, Phase, Session, send_message};
+use crate::sessions::Sessions;
+use crate::view::{Draft, Observer, ViewTick};
 use bytes::Bytes;
-use myriad_wire::fabric::Envelope;
-use myriad_wire::{CloseReason, LaneEpoch, LaneId, Tick};
-use std::collections::BTreeSet;
+use myriad_aoi::{Engine, ObserverId};
+use myriad_wire::client::{Joined, OwnerUpdate, Rules, ServerMessage};
+use myriad_wire::fabric::{Detach, Envelope, Frame, RoleId, RouteState, Routes};
+use myriad_wire::limits::DATAGRAM_BYTES_MAX;
+use myriad_wire::payload::PayloadHeader;
+use myriad_wire::{CloseReason, LaneEpoch, Tick};
 
-/// A client's connection. Given by the edge, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u64);
-
-/// What arrived from a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientInput {
-    /// It has connected.
-    Connected,
-    /// A message on its stream, without the length prefix.
-    Message(Bytes),
-    /// A datagram.
-    Datagram(Bytes),
-    /// The connection is over; nothing more comes from it.
-    Closed(CloseReason),
-}
-
-/// What is to be sent to a client, in this order per connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientOutput {
-    /// A message on its stream, with its length prefix.
-    Message(ConnId, Bytes),
-    /// A datagram.
-    Datagram(ConnId, Bytes),
-    /// Close the connection, after what was sent before. The gateway has forgotten it.
-    Close(ConnId, CloseReason),
-}
-
-/// What a tick puts out. The caller takes it away and hands the emptied buffers in again.
-#[derive(Debug, Default)]
-pub struct Outputs {
-    /// To clients.
-    pub clients: Vec<ClientOutput>,
-    /// To lanes.
-    pub fabric: Vec<(Envelope, Bytes)>,
-}
-
-/// A part of the tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Takes what arrived from clients and lanes.
-    Ingest,
-    /// Brings mirrors and views up to date.
-    Interest,
-    /// Packs each client's messages and datagrams.
-    Assemble,
-    /// Reports to lanes and ends sessions.
-    Send,
-}
-
-impl Stage {
-    /// All of them, in the order of the tick.
-    pub const ALL: &[Self] = &[Self::Ingest, Self::Interest, Self::Assemble, Self::Send];
-
-    /// The metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Interest => "interest",
-            Self::Assemble => "assemble",
-            Self::Send => "send",
-        }
-    }
-}
-
-/// How a gateway stands, for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Status {
-    /// Sessions, joined or not.
-    pub sessions: u32,
-    /// Sessions that have been given their avatar.
-    pub joined: u32,
-    /// Joined sessions whose view is frozen, because they do not read.
-    pub frozen: u32,
-    /// Its lanes.
-    pub lanes: Vec<LaneStatus>,
-}
-
-/// How a gateway's copy of a lane stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneStatus {
-    /// The lane.
-    pub lane: LaneId,
-    /// Its epoch, zero before the first frame.
-    pub epoch: LaneEpoch,
-    /// The tick of the last frame.
-    pub tick: Tick,
-    /// Entities that it has.
-    pub subjects: u32,
-    /// Ticks of the gateway since the lane was heard.
-    pub silent_ticks: u64,
-    /// Ticks that the lane had to jump over so far.
-    pub skipped_ticks: u64,
-}
+/// Most connections refused in one tick that are told so; the edge's idle timeout ends the others.
+const REFUSED_MAX: usize = 1024;
 
 /// The gateway.
-#[derive(Debug)]
+///
+/// Hand in what arrives at any time: [`Self::handle_client`], [`Self::set_backlog`], [`Self::handle_fabric`] are
+/// cheap and take effect in the next tick. Call [`Self::tick`] as long as [`Self::frames_ready`] says so, and once a
+/// period when it does not: logins, timeouts and reports to lanes go on without frames. Each tick takes one frame of
+/// each lane at most.
 pub struct Gateway {
     config: GatewayConfig,
     counters: Counters,
-    connections: BTreeSet<ConnId>,
+    sessions: Sessions,
+    /// In ascending order of their ids; a lane's number is its place.
+    lanes: Vec<Lane>,
+    /// By number of the lane: what ingest took and interest will apply.
+    frames: Vec<Option<Frame>>,
+    mirror: Mirror,
+    engine: Engine,
+    records: Records,
+    draft: Draft,
+    assembler: Assembler,
+    words: Vec<u64>,
+    /// The gateway's own count of its ticks. Never sent; frames carry the space's.
+    now: u64,
+    /// The newest tick of the space of which clients have been told. Never goes back.
+    told: Tick,
+    /// What this tick of the gateway tells of the space.
+    news: News,
+    /// Ticks per second, in thousandths.
+    rate_mhz: u32,
     draining: Option<CloseReason>,
+    refused: Vec<(ConnId, CloseReason)>,
+}
+
+/// What one tick of the gateway tells of the space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// No frame came: views stand still.
+    Nothing,
+    /// Frames of a tick that was told already, of lanes that lag: views follow, states would come too late.
+    Views,
+    /// Frames of a new tick.
+    ViewsAndStates,
 }
 
 impl Gateway {
@@ -118,61 +71,123 @@ impl Gateway {
     /// # Panics
     /// If the configuration has [`GatewayConfig::mistakes`].
     #[must_use]
-    pub fn new(config: GatewayConfig) -> Self {
+    pub fn new(mut config: GatewayConfig) -> Self {
         let mistakes = config.mistakes();
         assert!(
             mistakes.is_empty(),
             "a gateway's configuration was not checked: {mistakes:?}"
         );
+        config.lanes.sort_unstable();
+        let engine = Engine::new(myriad_aoi::Config {
+            subjects_max: config.slots_max * config.lanes.len() as u32,
+            observers_max: config.sessions_max.max(1),
+            ..myriad_aoi::Config::default()
+        });
         Self {
-            config,
             counters: Counters::default(),
-            connections: BTreeSet::new(),
+            sessions: Sessions::default(),
+            lanes: config
+                .lanes
+                .iter()
+                .map(|lane| Lane::new(*lane, config.incarnation))
+                .collect(),
+            frames: config.lanes.iter().map(|_| None).collect(),
+            mirror: Mirror::new(&config.lanes, config.slots_max),
+            engine,
+            records: Records::default(),
+            draft: Draft::default(),
+            assembler: Assembler::default(),
+            words: Vec::new(),
+            now: 0,
+            told: Tick(0),
+            news: News::Nothing,
+            rate_mhz: (config.hz * 1000.0).round() as u32,
             draining: None,
+            refused: Vec::new(),
+            config,
         }
     }
 
     /// Something arrived from a client.
     pub fn handle_client(&mut self, conn: ConnId, input: ClientInput) {
-        match input {
-            ClientInput::Connected => _ = self.connections.insert(conn),
-            ClientInput::Closed(_) => _ = self.connections.remove(&conn),
-            ClientInput::Message(_) => self.counters.messages_received += 1,
-            ClientInput::Datagram(_) => self.counters.datagrams_received += 1,
+        let counters = &mut self.counters;
+        match (input, self.sessions.of_conn(conn)) {
+            (ClientInput::Connected, None) => self.open_session(conn),
+            (ClientInput::Message(message), Some(session)) => {
+                counters.messages_received += 1;
+                session.push_message(message, &self.config);
+            }
+            (ClientInput::Datagram(datagram), Some(session)) => {
+                counters.datagrams_received += 1;
+                session.push_datagram(datagram, &self.config, counters);
+            }
+            (ClientInput::Closed(reason), Some(session)) => session.disconnected(reason),
+            (ClientInput::Connected, Some(_)) | (_, None) => counters.inputs_unknown += 1,
         }
     }
 
-    /// So many reliable bytes of this client wait to be sent.
-    pub fn set_backlog(&mut self, _conn: ConnId, _bytes: usize) {}
-
-    /// A message arrived over the fabric.
-    pub fn handle_fabric(&mut self, _envelope: &Envelope, _body: Bytes) {}
-
-    /// Whether every lane that is alive has sent its frame: time to tick.
-    #[must_use]
-    pub fn frames_ready(&self) -> bool {
-        false
+    fn open_session(&mut self, conn: ConnId) {
+        let full = self.sessions.len() >= self.config.sessions_max as usize;
+        if let Some(reason) = self.draining.or(full.then_some(CloseReason::Full)) {
+            self.counters.count_close(reason);
+            if self.refused.len() < REFUSED_MAX {
+                self.refused.push((conn, reason));
+            }
+        } else {
+            self.counters.sessions_opened += 1;
+            self.sessions.open(conn, self.now, &self.config);
+        }
     }
 
-    /// One tick.
+    /// So many reliable bytes wait for this client to read them.
+    pub fn set_backlog(&mut self, conn: ConnId, bytes: usize) {
+        if let Some(session) = self.sessions.of_conn(conn) {
+            session.backlog_bytes = bytes;
+        }
+    }
+
+    /// A message arrived over the fabric.
+    pub fn handle_fabric(&mut self, envelope: &Envelope, body: Bytes) {
+        let lane = match envelope.from {
+            RoleId::Lane(id) if envelope.to == RoleId::Gateway(self.config.id) => {
+                self.lanes.iter_mut().find(|lane| lane.id == id)
+            }
+            RoleId::Lane(_) | RoleId::Gateway(_) => None,
+        };
+        match lane {
+            Some(lane) => lane.handle(envelope.link, &body, &mut self.counters),
+            None => self.counters.fabric_strangers += 1,
+        }
+    }
+
+    /// Whether a frame waits of every lane that is not silent: time to tick.
+    #[must_use]
+    pub fn frames_ready(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.next_tick().is_some())
+            && self
+                .lanes
+                .iter()
+                .all(|lane| lane.next_tick().is_some() || lane.is_silent())
+    }
+
+    /// One tick. Appends to `out`.
     pub fn tick(&mut self, out: &mut Outputs) {
         self.tick_staged(out, |_| ());
     }
 
-    /// One tick; `ended` is called at the end of each stage.
+    /// One tick; `ended` is called at the end of each stage. Appends to `out`.
     pub fn tick_staged(&mut self, out: &mut Outputs, mut ended: impl FnMut(Stage)) {
+        self.now += 1;
         self.counters.ticks += 1;
-        if let Some(reason) = self.draining {
-            out.clients.extend(
-                self.connections
-                    .iter()
-                    .map(|conn| ClientOutput::Close(*conn, reason)),
-            );
-            self.connections.clear();
-        }
-        for stage in Stage::ALL {
-            ended(*stage);
-        }
+        self.records.begin(self.now);
+        self.ingest(&mut out.clients);
+        ended(Stage::Ingest);
+        self.interest();
+        ended(Stage::Interest);
+        self.assemble(&mut out.clients);
+        ended(Stage::Assemble);
+        self.send(out);
+        ended(Stage::Send);
     }
 
     /// From the next tick on: ends all sessions, and refuses new ones, for this reason.
@@ -189,9 +204,377 @@ impl Gateway {
     /// How the gateway stands.
     #[must_use]
     pub fn status(&self) -> Status {
+        let joined = || {
+            self.sessions
+                .iter()
+                .filter(|session| session.phase == Phase::Joined)
+        };
+        let lane = |(lane, copy): (&Lane, &crate::mirror::LaneMirror)| LaneStatus {
+            lane: lane.id,
+            epoch: lane.epoch(),
+            tick: lane.heard_tick(),
+            subjects: copy.living(),
+            silent_ticks: lane.silent_ticks(),
+            skipped_ticks: copy.skipped_ticks(),
+        };
         Status {
-            sessions: self.config.sessions_max.min(self.connections.len() as u32),
-            ..Status::default()
+            sessions: self.sessions.len() as u32,
+            joined: joined().count() as u32,
+            frozen: joined().filter(|session| session.view.is_frozen()).count() as u32,
+            lanes: self.lanes.iter().zip(self.mirror.lanes()).map(lane).collect(),
         }
+    }
+
+    /// Ingest: takes what arrived from lanes and clients.
+    fn ingest(&mut self, out: &mut Vec<ClientOutput>) {
+        let tick = self.lanes.iter().filter_map(Lane::next_tick).min();
+        for number in 0..self.lanes.len() {
+            let Some(arrival) = self.lanes[number].take(tick) else {
+                continue;
+            };
+            self.take_epoch(number, arrival.frame.epoch);
+            if let Some(routes) = arrival.routes {
+                self.take_routes(number, routes);
+            }
+            self.frames[number] = Some(arrival.frame);
+        }
+        let rate = u64::from(self.rate_mhz);
+        let mut door = Door {
+            now: self.now,
+            timeout_ticks: (self.config.login_timeout_s * f64::from(self.rate_mhz) / 1000.0).ceil() as u64,
+            allowance_per_tick: u64::from(self.config.messages_per_s) * 1_000_000 / rate,
+            config: &self.config,
+            lanes: &mut self.lanes,
+            counters: &mut self.counters,
+            out,
+        };
+        for (_, session) in self.sessions.iter_mut() {
+            if let Some(reason) = self.draining {
+                session.close(reason);
+            }
+            session.ingest(&mut door);
+        }
+    }
+
+    /// What is taken of a lane now is of `epoch`; if that is a new one, its sessions must be attached anew.
+    fn take_epoch(&mut self, number: usize, epoch: LaneEpoch) {
+        if self.lanes[number].adopt(epoch) {
+            for (_, session) in self
+                .sessions
+                .iter_mut()
+                .filter(|(_, session)| session.is_at(number))
+            {
+                session.presence.void();
+            }
+        }
+    }
+
+    fn take_routes(&mut self, number: usize, routes: Routes) {
+        let now = self.now;
+        for route in routes.sessions {
+            let session = self
+                .sessions
+                .of_id(route.session)
+                .filter(|session| session.is_at(number));
+            match (session, route.state) {
+                (Some(session), RouteState::Attached(attached)) => {
+                    session.presence.take_route(*attached, now);
+                    session.named_at = now;
+                }
+                (Some(session), RouteState::Ended(reason)) => session.ended_by_lane(reason),
+                // It ended here while the lane was about to attach it, or the lane has not heard of its end yet.
+                (None, RouteState::Attached(_)) => {
+                    let detach = Detach {
+                        session: route.session,
+                        left: false,
+                    };
+                    self.lanes[number].report.detach.push(detach);
+                }
+                (None, RouteState::Ended(_)) => {}
+            }
+        }
+        if routes.full {
+            let at_lane = self
+                .sessions
+                .iter_mut()
+                .filter(|(_, session)| session.is_at(number));
+            for (_, session) in at_lane {
+                if session.presence.avatar().is_some() && session.named_at != now {
+                    session.ended_by_lane(CloseReason::Removed);
+                }
+            }
+        }
+    }
+
+    /// Interest: brings the mirrors up to their frames, and the views up to the mirrors.
+    fn interest(&mut self) {
+        let mut tick = None;
+        self.assembler.begin();
+        for number in 0..self.frames.len() {
+            let Some(frame) = self.frames[number].take() else {
+                continue;
+            };
+            tick = Some(frame.tick);
+            self.assembler.add_lane(number);
+            let (records, counters) = (&mut self.records, &mut self.counters);
+            let mut sink = Sink {
+                now: self.now,
+                engine: &mut self.engine,
+                records,
+                counters,
+            };
+            self.mirror.apply(number, frame, &mut sink);
+            let keyframe = self.mirror.lanes()[number]
+                .keyframe()
+                .expect("a frame was just applied");
+            self.rate_mhz = keyframe.clock.rate_mhz.max(1);
+        }
+        self.news = match tick {
+            None => News::Nothing,
+            Some(tick) if tick <= self.told => News::Views,
+            Some(tick) => {
+                self.told = tick;
+                News::ViewsAndStates
+            }
+        };
+        if self.news != News::Nothing {
+            for (observer, session) in self.sessions.iter_mut() {
+                place_observer(
+                    observer,
+                    session,
+                    &self.mirror,
+                    &mut self.engine,
+                    &mut self.counters,
+                );
+            }
+            self.engine.update();
+        }
+    }
+
+    /// Assemble: packs each client's messages and datagrams.
+    fn assemble(&mut self, out: &mut Vec<ClientOutput>) {
+        let per_tick = u64::from(self.config.budget_bytes_per_s) * 1000 / u64::from(self.rate_mhz);
+        let budget_bytes = u32::try_from(per_tick)
+            .unwrap_or(u32::MAX)
+            .max(DATAGRAM_BYTES_MAX as u32);
+        for (observer, session) in self.sessions.iter_mut() {
+            if session.phase != Phase::Joined {
+                continue;
+            }
+            let conn = session.conn;
+            let max = self.config.backlog_bytes_max;
+            session
+                .view
+                .set_backlog(session.backlog_bytes, max, &mut self.counters);
+            tell_joined(
+                session,
+                &self.mirror,
+                self.now,
+                self.told,
+                out,
+                &mut self.counters,
+            );
+            tell_owner(session, self.told, out, &mut self.counters);
+            if self.news == News::Nothing {
+                continue;
+            }
+            let seat = *self.engine.observer(observer).expect("a joined session observes");
+            self.engine.view(observer).copy_words(&mut self.words);
+            let mut at = ViewTick {
+                tick: self.told,
+                mirror: &self.mirror,
+                records: &mut self.records,
+                counters: &mut self.counters,
+                enter_bytes_max: self.config.view_bytes_max,
+                draft: &mut self.draft,
+            };
+            let who = Observer {
+                words: &self.words,
+                avatar: seat.avatar,
+                sees: seat.sees,
+            };
+            if let Some(view) = session.view.update(&who, &mut at) {
+                self.counters.stream_bytes_sent += view.len() as u64;
+                out.push(ClientOutput::Message(conn, view));
+            }
+            if self.news != News::ViewsAndStates || !session.presence.is_told() {
+                continue;
+            }
+            let Some(own) = session.presence.own(self.now) else {
+                continue;
+            };
+            let demand = Demand {
+                position: seat.position,
+                radius: seat.radius,
+                sees: seat.sees,
+                near_target: self.config.near_target,
+                budget_bytes,
+                last_only: session.view.is_frozen(),
+            };
+            let header = PayloadHeader {
+                tick: self.told,
+                part: 0,
+                parts: 1,
+                view_seq: session.view.sent(),
+                own,
+            };
+            let emit = |datagram| out.push(ClientOutput::Datagram(conn, datagram));
+            self.assembler
+                .assemble(&self.mirror, &demand, header, &mut self.counters, emit);
+        }
+    }
+
+    /// Send: ends sessions, and reports to lanes.
+    fn send(&mut self, out: &mut Outputs) {
+        for (conn, reason) in self.refused.drain(..) {
+            out.clients.push(ClientOutput::Close(conn, reason));
+        }
+        self.end_sessions(&mut out.clients);
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let at_lane = self
+                .sessions
+                .iter_mut()
+                .filter(|(_, session)| session.is_at(number));
+            let full = lane.wants_full();
+            if full {
+                lane.report.attach.clear();
+            }
+            for (_, session) in at_lane {
+                if full {
+                    lane.report.attach.push(session.attach());
+                    session.presence.resend();
+                }
+                session
+                    .presence
+                    .report(session.id, &mut lane.report, &mut self.counters);
+            }
+            let (link, body) = lane.take_report();
+            let (from, to) = (RoleId::Gateway(self.config.id), RoleId::Lane(lane.id));
+            self.counters.reports_sent += 1;
+            out.fabric.push((Envelope { to, from, link }, body));
+        }
+    }
+
+    fn end_sessions(&mut self, out: &mut Vec<ClientOutput>) {
+        let closing = |(observer, session): (ObserverId, &mut Session)| match session.phase {
+            Phase::Closing(closing) => Some((observer, session.conn, session.presence.lane, closing)),
+            _ => None,
+        };
+        let ending: Vec<_> = self.sessions.iter_mut().filter_map(closing).collect();
+        for (observer, conn, lane, closing) in ending {
+            if let Some(detach) = closing.detach {
+                let report = &mut self.lanes[lane].report;
+                report.attach.retain(|attach| attach.session != detach.session);
+                report.detach.push(detach);
+            }
+            if closing.tell_client {
+                out.push(ClientOutput::Close(conn, closing.reason));
+            }
+            if self.engine.observer(observer).is_some() {
+                self.engine.remove_observer(observer);
+            }
+            self.counters.count_close(closing.reason);
+            self.sessions.remove(observer);
+        }
+    }
+}
+
+/// The avatar of a session as its lane's mirror has it.
+fn avatar_in<'a>(mirror: &'a Mirror, presence: &Presence) -> Option<&'a Subject> {
+    let avatar = presence.avatar()?;
+    let subject = mirror.lanes()[presence.lane].subject(avatar.slot)?;
+    (subject.name.generation == avatar.generation).then_some(subject)
+}
+
+/// Tells the engine where a session's avatar is and what it sees, and lets the session in as soon as it has one. An
+/// avatar that is missing for a while, because its lane is being restarted, leaves the observer where it was.
+fn place_observer(
+    observer: ObserverId,
+    session: &mut Session,
+    mirror: &Mirror,
+    engine: &mut Engine,
+    counters: &mut Counters,
+) {
+    let Some(subject) = avatar_in(mirror, &session.presence) else {
+        return;
+    };
+    let avatar = session.presence.avatar().expect("it has a subject");
+    let seat = myriad_aoi::Observer {
+        position: subject.position.to_aoi(),
+        radius: avatar.radius_aoi.min(myriad_aoi::RADIUS_MAX),
+        sees: avatar.sees,
+        avatar: Some(mirror.id(session.presence.lane, avatar.slot)),
+    };
+    match session.phase {
+        Phase::Attaching => {
+            engine.insert_observer(observer, seat);
+            session.phase = Phase::Joined;
+            counters.sessions_joined += 1;
+        }
+        Phase::Joined => {
+            engine.move_observer(observer, seat.position);
+            engine.set_radius(observer, seat.radius);
+            engine.set_sees(observer, seat.sees);
+        }
+        Phase::Connected | Phase::Greeted | Phase::LoggedIn | Phase::Closing(_) => {}
+    }
+}
+
+/// Tells a client its avatar, if it does not know it by its present name.
+fn tell_joined(
+    session: &mut Session,
+    mirror: &Mirror,
+    now: u64,
+    tick: Tick,
+    out: &mut Vec<ClientOutput>,
+    counters: &mut Counters,
+) {
+    let Some(own) = session.presence.own(now).filter(|_| !session.presence.is_told()) else {
+        return;
+    };
+    let Some(subject) = avatar_in(mirror, &session.presence) else {
+        return;
+    };
+    let keyframe = mirror.lanes()[session.presence.lane]
+        .keyframe()
+        .expect("it has a subject");
+    let radius_aoi = session.presence.avatar().expect("it has a subject").radius_aoi;
+    let joined = Joined {
+        space: keyframe.space,
+        clock: keyframe.clock,
+        avatar: subject.name,
+        entity: subject.entity,
+        position: own.position,
+        intent_seq: session.presence.tell(subject.name, tick),
+        rules: Rules {
+            radius_aoi,
+            ..keyframe.rules
+        },
+        kinds: keyframe.kinds.clone(),
+    };
+    send_message(
+        session.conn,
+        &ServerMessage::Joined(Box::new(joined)),
+        out,
+        counters,
+    );
+}
+
+/// Tells a client what only it is told, as long as it reads and after its `Joined`.
+fn tell_owner(session: &mut Session, tick: Tick, out: &mut Vec<ClientOutput>, counters: &mut Counters) {
+    if session.view.is_frozen() || !session.presence.is_told() {
+        return;
+    }
+    let properties = session.presence.take_owner();
+    if !properties.is_empty() {
+        send_message(
+            session.conn,
+            &ServerMessage::Owner(OwnerUpdate { tick, properties }),
+            out,
+            counters,
+        );
+    }
+    for result in session.presence.take_results() {
+        send_message(session.conn, &ServerMessage::CommandResult(result), out, counters);
     }
 }

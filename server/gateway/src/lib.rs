@@ -4,12 +4,26 @@
 //! see, decides what each client sees, and fans out shared bytes. It knows no socket, clock, thread or log: the
 //! edge hands it what clients send, the fabric what lanes send, and both take away what a tick puts out.
 //!
-//! Read [`gateway`] next: the tick, top to bottom.
+//! Read [`gateway`] first: the tick, top to bottom. Then along the flow: `session` (what a client may say when),
+//! `presence` (its avatar at the lane), `lanes` (the links), `mirror` (the copies), `records` and `view` (who is
+//! told what), `assemble` (payloads).
 
+mod assemble;
 pub mod config;
 pub mod counters;
 pub mod gateway;
+mod idset;
+pub mod io;
+mod lanes;
+mod login;
+mod mirror;
+mod presence;
+mod records;
+mod session;
+mod sessions;
+mod view;
 
 pub use config::{GatewayConfig, LoginPolicy};
 pub use counters::Counters;
-pub use gateway::{ClientInput, ClientOutput, ConnId, Gateway, LaneStatus, Outputs, Stage, Status};
+pub use gateway::Gateway;
+pub use io::{ClientInput, ClientOutput, ConnId, LaneStatus, Outputs, Stage, Status};
