@@ -63,7 +63,7 @@ impl std::fmt::Debug for RedbStorage {
 impl RedbStorage {
     /// Opens the store in the data directory `directory`, making both where they do not exist. Blocks.
     ///
-    /// Reads the whole file once to check it (a second for some hundred megabytes), so that damage is found here
+    /// Reads the whole file once to check it (0.2 s for 130 MB on the development machine), so that damage is found here
     /// and not by a player.
     ///
     /// # Errors
