@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// The top of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -55,13 +54,11 @@ impl Shown {
     /// Runs it in view of the user.
     pub(crate) fn run(mut self) -> Result<()> {
         eprintln!("\n$ {}", self.line);
-        let began = Instant::now();
         let status = self
             .command
             .status()
             .with_context(|| format!("can't start `{}`", self.line))?;
         ensure!(status.success(), "`{}` failed ({status})", self.line);
-        eprintln!("  took {:.0} s", began.elapsed().as_secs_f64());
         Ok(())
     }
 
