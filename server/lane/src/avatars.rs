@@ -105,7 +105,10 @@ impl Session {
     /// Queues those intents that have not been seen before.
     pub(crate) fn queue_intents(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
         let count = arrived.steps.len() as u32;
-        let Some(first) = (arrived.newest.0 + 1).checked_sub(count).filter(|first| *first > 0) else {
+        let Some(first) = (arrived.newest.0 + 1)
+            .checked_sub(count)
+            .filter(|first| *first > 0)
+        else {
             counters.malformed += 1;
             return;
         };
@@ -193,7 +196,11 @@ impl Avatars {
     /// The session's avatar, if the session is its present one and carries its present epoch.
     pub(crate) fn steered_by(&mut self, session: SessionId, epoch: SessionEpoch) -> Option<&mut Session> {
         let avatar = self.by_account.get_mut(self.accounts.get(&session)?)?;
-        if avatar.epoch == epoch { avatar.session.as_mut() } else { None }
+        if avatar.epoch == epoch {
+            avatar.session.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Makes a record for an account that has none.
@@ -213,7 +220,10 @@ impl Avatars {
 
     /// Attaches `session` to the record of `account`, ending the session that it had.
     pub(crate) fn attach(&mut self, account: &str, session: Session) {
-        let avatar = self.by_account.get_mut(account).expect("attached to a record that exists");
+        let avatar = self
+            .by_account
+            .get_mut(account)
+            .expect("attached to a record that exists");
         avatar.epoch = SessionEpoch(avatar.epoch.0 + 1);
         avatar.left = false;
         self.accounts.insert(session.id, account.to_owned());
@@ -225,8 +235,13 @@ impl Avatars {
 
     /// Detaches a session without telling its gateway, which asked for it or is gone.
     pub(crate) fn detach(&mut self, session: SessionId, left: bool, now: Tick) {
-        let Some(account) = self.accounts.remove(&session) else { return };
-        let avatar = self.by_account.get_mut(&account).expect("a session's account has a record");
+        let Some(account) = self.accounts.remove(&session) else {
+            return;
+        };
+        let avatar = self
+            .by_account
+            .get_mut(&account)
+            .expect("a session's account has a record");
         avatar.session = None;
         avatar.detached_since = now;
         avatar.left = left;
@@ -249,7 +264,10 @@ impl Avatars {
 
     /// Asks for the announcement of a session that its gateway names again.
     pub(crate) fn announce_again(&mut self, session: SessionId) {
-        let avatar = self.accounts.get(&session).and_then(|account| self.by_account.get_mut(account));
+        let avatar = self
+            .accounts
+            .get(&session)
+            .and_then(|account| self.by_account.get_mut(account));
         if let Some(session) = avatar.and_then(|avatar| avatar.session.as_mut()) {
             session.announce = true;
         }
@@ -257,7 +275,9 @@ impl Avatars {
 
     /// Removes a record; its session, if it has one, ends for `reason`.
     pub(crate) fn remove(&mut self, account: &str, reason: CloseReason) {
-        let Some(avatar) = self.by_account.remove(account) else { return };
+        let Some(avatar) = self.by_account.remove(account) else {
+            return;
+        };
         if let Some(session) = avatar.session {
             self.accounts.remove(&session.id);
             self.ended.push((session.gateway, session.id, reason));

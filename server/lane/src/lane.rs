@@ -57,7 +57,11 @@ pub struct Lane {
 /// What waits in the inbox.
 #[derive(Debug)]
 pub(crate) enum Arrived {
-    Message { from: GatewayId, header: LinkHeader, body: Bytes },
+    Message {
+        from: GatewayId,
+        header: LinkHeader,
+        body: Bytes,
+    },
     Storage(StorageReply),
 }
 
@@ -127,7 +131,11 @@ impl Lane {
             self.counters.inbox_dropped += 1;
             return;
         }
-        self.inbox.push(Arrived::Message { from, header: envelope.link, body });
+        self.inbox.push(Arrived::Message {
+            from,
+            header: envelope.link,
+            body,
+        });
     }
 
     /// Storage answered. As many answers come as were asked for, so they are never dropped.
@@ -277,7 +285,11 @@ impl Lane {
         let half = i64::from(self.config.spawn_side / 2);
         let side = 2 * half as u64 + 1;
         let mut coordinate = || ((u64::from(random.next_u32()) * side >> 32) as i64 - half) as i32;
-        Pos { x: coordinate(), y: 0, z: coordinate() }
+        Pos {
+            x: coordinate(),
+            y: 0,
+            z: coordinate(),
+        }
     }
 
     /// What storage should hold of an avatar in the world.
@@ -289,7 +301,10 @@ impl Lane {
             kind: record.kind,
             position: record.position,
             properties: record.attributes,
-            epoch: EntityEpoch { era: self.config.epoch.0, hop: 0 },
+            epoch: EntityEpoch {
+                era: self.config.epoch.0,
+                hop: 0,
+            },
             tick: now,
         })
     }
@@ -297,20 +312,29 @@ impl Lane {
     /// The account whose avatar `handle` is.
     pub(crate) fn account_of(&self, handle: Handle) -> Option<&str> {
         let is = |place: &Place| matches!(place, Place::InWorld(own) if *own == handle);
-        self.avatars.iter().find(|(_, avatar)| is(&avatar.place)).map(|(account, _)| account.as_str())
+        self.avatars
+            .iter()
+            .find(|(_, avatar)| is(&avatar.place))
+            .map(|(account, _)| account.as_str())
     }
 
     /// A save request succeeded: an avatar that departed with it is no longer needed here.
     pub(crate) fn forget_departed(&mut self, account: &str, saved: u64) {
         let done = |place: &Place| matches!(place, Place::Departing { request: Some(r), .. } if *r == saved);
-        if self.avatars.get_mut(account).is_some_and(|avatar| done(&avatar.place)) {
+        if self
+            .avatars
+            .get_mut(account)
+            .is_some_and(|avatar| done(&avatar.place))
+        {
             self.avatars.remove(account, myriad_wire::CloseReason::Left);
         }
     }
 
     /// A save request failed: what it held must be sent again.
     pub(crate) fn save_again(&mut self, account: &str, failed: u64) {
-        let Some(avatar) = self.avatars.get_mut(account) else { return };
+        let Some(avatar) = self.avatars.get_mut(account) else {
+            return;
+        };
         match &mut avatar.place {
             Place::Departing { request, .. } if *request == Some(failed) => *request = None,
             Place::InWorld(_) => avatar.saved.position = None,
@@ -321,7 +345,9 @@ impl Lane {
 
 /// FNV-1a of 64 bits: a stable hash for seeds, not for tables.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// A kind's greatest speed in position units per second.

@@ -36,15 +36,21 @@ impl Readers {
     /// Removes and names the gateways not heard for more than `silence_ticks`.
     pub(crate) fn remove_silent(&mut self, now: Tick, silence_ticks: u64) -> Vec<GatewayId> {
         let silent = |reader: &Reader| now.since(reader.last_heard) > silence_ticks;
-        let gone: Vec<GatewayId> =
-            self.by_gateway.iter().filter(|(_, reader)| silent(reader)).map(|(gateway, _)| *gateway).collect();
+        let gone: Vec<GatewayId> = self
+            .by_gateway
+            .iter()
+            .filter(|(_, reader)| silent(reader))
+            .map(|(gateway, _)| *gateway)
+            .collect();
         self.by_gateway.retain(|_, reader| !silent(reader));
         gone
     }
 
     /// All of them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (GatewayId, &mut Reader)> {
-        self.by_gateway.iter_mut().map(|(gateway, reader)| (*gateway, reader))
+        self.by_gateway
+            .iter_mut()
+            .map(|(gateway, reader)| (*gateway, reader))
     }
 
     /// How many.

@@ -51,8 +51,13 @@ impl TrackBuilder {
         let mut records = Vec::new();
         for group in self.entries.chunk_by(same_track) {
             self.members.clear();
-            let place = |at: [i32; 3]| WirePos { x: at[0], y: at[1], z: at[2] };
-            self.members.extend(group.iter().map(|entry| (Slot(entry.slot), place(entry.at))));
+            let place = |at: [i32; 3]| WirePos {
+                x: at[0],
+                y: at[1],
+                z: at[2],
+            };
+            self.members
+                .extend(group.iter().map(|entry| (Slot(entry.slot), place(entry.at))));
             records.push(encode(group[0].layers, tick, &self.members));
         }
         records
@@ -63,8 +68,16 @@ fn encode(layers: u32, tick: Tick, members: &[(Slot, WirePos)]) -> TrackRecord {
     let mut low = members[0].1;
     let mut high = low;
     for (_, at) in members {
-        low = WirePos { x: low.x.min(at.x), y: low.y.min(at.y), z: low.z.min(at.z) };
-        high = WirePos { x: high.x.max(at.x), y: high.y.max(at.y), z: high.z.max(at.z) };
+        low = WirePos {
+            x: low.x.min(at.x),
+            y: low.y.min(at.y),
+            z: low.z.min(at.z),
+        };
+        high = WirePos {
+            x: high.x.max(at.x),
+            y: high.y.max(at.y),
+            z: high.z.max(at.z),
+        };
     }
     let mut levels: [Vec<Vec<u8>>; LEVELS] = Default::default();
     for (k, chunks) in (0u8..).zip(&mut levels) {
@@ -72,7 +85,13 @@ fn encode(layers: u32, tick: Tick, members: &[(Slot, WirePos)]) -> TrackRecord {
         encode_chunks(level, tick, members, |chunk| chunks.push(chunk.to_vec()));
     }
     let members = u32::try_from(members.len()).expect("a lane has fewer than 2^32 entities");
-    TrackRecord { layers, members, low, high, levels }
+    TrackRecord {
+        layers,
+        members,
+        low,
+        high,
+        levels,
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +104,11 @@ mod tests {
         let mut builder = TrackBuilder::default();
         let metre = 1024;
         for slot in 0..300u32 {
-            let position = Pos { x: (slot as i32 * 37 % 100 - 50) * metre, y: 0, z: (slot as i32 * 61 % 100) * metre };
+            let position = Pos {
+                x: (slot as i32 * 37 % 100 - 50) * metre,
+                y: 0,
+                z: (slot as i32 * 61 % 100) * metre,
+            };
             builder.add(Slot(slot), 1 + slot % 2, position);
         }
         let tracks = builder.build(Tick(7));

@@ -13,8 +13,8 @@ use myriad_wire::link::Link;
 use myriad_wire::payload::Step;
 use myriad_wire::track::decode_chunk;
 use myriad_wire::{
-    CloseReason, CommandSeq, EntityId, GatewayId, Incarnation, IntentSeq, LaneEpoch, LaneId, Pos, SessionId, SpaceClock,
-    SpaceId, Tick, Value, codec,
+    CloseReason, CommandSeq, EntityId, GatewayId, Incarnation, IntentSeq, LaneEpoch, LaneId, Pos, SessionId,
+    SpaceClock, SpaceId, Tick, Value, codec,
 };
 use myriad_world::{Space, SpaceConfig};
 
@@ -53,13 +53,24 @@ struct Gateway {
 impl Gateway {
     fn new(id: u32) -> Self {
         let link = Link::new(Incarnation(id));
-        Self { id: GatewayId(id), link, frames: Vec::new(), routes: Vec::new(), lose: 0, resync: true }
+        Self {
+            id: GatewayId(id),
+            link,
+            frames: Vec::new(),
+            routes: Vec::new(),
+            lose: 0,
+            resync: true,
+        }
     }
 
     fn send(&mut self, lane: &mut Lane, mut report: Report) {
         report.full |= std::mem::take(&mut self.resync);
         let from = RoleId::Gateway(self.id);
-        let envelope = Envelope { to: RoleId::Lane(LANE), from, link: self.link.stamp() };
+        let envelope = Envelope {
+            to: RoleId::Lane(LANE),
+            from,
+            link: self.link.stamp(),
+        };
         lane.handle_message(&envelope, codec::encode(&report).into());
     }
 
@@ -80,7 +91,11 @@ impl Gateway {
     }
 
     fn route(&self, session: u64) -> Option<&Route> {
-        self.routes.last()?.sessions.iter().find(|route| route.session == SessionId(session))
+        self.routes
+            .last()?
+            .sessions
+            .iter()
+            .find(|route| route.session == SessionId(session))
     }
 
     fn attached(&self, session: u64) -> &myriad_wire::fabric::AttachedRoute {
@@ -107,8 +122,16 @@ impl Rig {
 
     fn over(storage: MemoryStorage, gateways: u32, epoch: LaneEpoch) -> Self {
         let clock = SpaceClock::new(1_000_000, 10.0);
-        let bounds = Pos { x: 50 * METRE, y: 0, z: 50 * METRE };
-        let bounds_min = Pos { x: -bounds.x, y: 0, z: -bounds.z };
+        let bounds = Pos {
+            x: 50 * METRE,
+            y: 0,
+            z: 50 * METRE,
+        };
+        let bounds_min = Pos {
+            x: -bounds.x,
+            y: 0,
+            z: -bounds.z,
+        };
         let config = Config {
             lane: LANE,
             epoch,
@@ -129,12 +152,25 @@ impl Rig {
         };
         let mut sources = ScriptSources::default();
         sources.insert("main", GAME);
-        let (script, kinds) = ScriptHost::load(&sources, ScriptLimits::default(), 1, &[]).expect("the test's game");
-        let space = SpaceConfig { bounds_min, bounds_max: bounds, rate_mhz: clock.rate_mhz, entities_max: 1000 };
+        let (script, kinds) =
+            ScriptHost::load(&sources, ScriptLimits::default(), 1, &[]).expect("the test's game");
+        let space = SpaceConfig {
+            bounds_min,
+            bounds_max: bounds,
+            rate_mhz: clock.rate_mhz,
+            entities_max: 1000,
+        };
         let space = Space::new(space, kinds, config.incarnation);
         let now = Tick(100);
         let gateways = (0..gateways).map(|i| Gateway::new(10 + i)).collect();
-        Self { lane: Lane::new(config, space, script, now), storage, gateways, now, saves: 0, storage_fails: false }
+        Self {
+            lane: Lane::new(config, space, script, now),
+            storage,
+            gateways,
+            now,
+            saves: 0,
+            storage_fails: false,
+        }
     }
 
     /// One tick; the gateways whose reports are given speak before it. Storage answers before the next one.
@@ -147,15 +183,20 @@ impl Rig {
         let mut output = Output::default();
         self.lane.tick(self.now, &mut output, |_| {});
         for (envelope, body) in &output.messages {
-            let to = self.gateways.iter_mut().find(|gateway| RoleId::Gateway(gateway.id) == envelope.to);
-            to.expect("the lane answers those who spoke").receive(envelope, body);
+            let to = self
+                .gateways
+                .iter_mut()
+                .find(|gateway| RoleId::Gateway(gateway.id) == envelope.to);
+            to.expect("the lane answers those who spoke")
+                .receive(envelope, body);
         }
         for request in output.storage.drain(..) {
             self.saves += usize::from(matches!(request, StorageRequest::Save { .. }));
             let reply = match request {
-                StorageRequest::Save { request, .. } if self.storage_fails => {
-                    StorageReply::Saved { request, result: Err("the disk is full".into()) }
-                }
+                StorageRequest::Save { request, .. } if self.storage_fails => StorageReply::Saved {
+                    request,
+                    result: Err("the disk is full".into()),
+                },
                 request => serve(&mut self.storage, request),
             };
             self.lane.handle_storage(reply);
@@ -165,17 +206,31 @@ impl Rig {
 
     fn idle(&mut self, ticks: u32) {
         for _ in 0..ticks {
-            let all = (0..self.gateways.len()).map(|gateway| (gateway, Report::default())).collect();
+            let all = (0..self.gateways.len())
+                .map(|gateway| (gateway, Report::default()))
+                .collect();
             self.tick(all);
         }
     }
 
     /// Attaches a session and waits for its avatar.
     fn attach(&mut self, gateway: usize, session: u64, account: &str) -> Avatar {
-        let attach = Attach { session: SessionId(session), account: account.into() };
-        self.tick(vec![(gateway, Report { attach: vec![attach], ..Report::default() })]);
+        let attach = Attach {
+            session: SessionId(session),
+            account: account.into(),
+        };
+        self.tick(vec![(
+            gateway,
+            Report {
+                attach: vec![attach],
+                ..Report::default()
+            },
+        )]);
         self.tick(vec![(gateway, Report::default())]);
-        let avatars = self.gateways[gateway].routes.iter().flat_map(|routes| &routes.sessions);
+        let avatars = self.gateways[gateway]
+            .routes
+            .iter()
+            .flat_map(|routes| &routes.sessions);
         let of_session = avatars.filter(|route| route.session == SessionId(session));
         of_session
             .filter_map(|route| match &route.state {
@@ -196,15 +251,30 @@ impl Rig {
 }
 
 fn intents(session: u64, avatar: &Avatar, newest: u32, steps: &[Step]) -> Report {
-    let intents =
-        SessionIntents { session: SessionId(session), epoch: avatar.epoch, newest: IntentSeq(newest), steps: steps.into() };
-    Report { intents: vec![intents], ..Report::default() }
+    let intents = SessionIntents {
+        session: SessionId(session),
+        epoch: avatar.epoch,
+        newest: IntentSeq(newest),
+        steps: steps.into(),
+    };
+    Report {
+        intents: vec![intents],
+        ..Report::default()
+    }
 }
 
 fn command(session: u64, avatar: &Avatar, seq: u32, name: &str, arguments: Vec<Value>) -> Report {
-    let command =
-        SessionCommand { session: SessionId(session), epoch: avatar.epoch, seq: CommandSeq(seq), name: name.into(), arguments };
-    Report { commands: vec![command], ..Report::default() }
+    let command = SessionCommand {
+        session: SessionId(session),
+        epoch: avatar.epoch,
+        seq: CommandSeq(seq),
+        name: name.into(),
+        arguments,
+    };
+    Report {
+        commands: vec![command],
+        ..Report::default()
+    }
 }
 
 #[test]
@@ -212,17 +282,38 @@ fn a_new_account_gets_an_avatar_with_its_name_in_a_keyframe() {
     let mut rig = Rig::new(1);
     let avatar = rig.attach(0, 1, "ada");
     let frames = &rig.gateways[0].frames;
-    assert!(frames[0].keyframe.is_some(), "the first frame for a reader is a keyframe");
+    assert!(
+        frames[0].keyframe.is_some(),
+        "the first frame for a reader is a keyframe"
+    );
     assert!(frames[1].keyframe.is_none());
-    let join = frames.iter().flat_map(|frame| &frame.joins).find(|join| join.entity == avatar.entity);
-    assert_eq!(join.expect("the avatar joined").properties[0].1, Value::Text("ada".into()));
-    let owner = &rig.gateways[0].routes.iter().rev().find_map(|routes| match &routes.sessions.first()?.state {
-        RouteState::Attached(route) if route.avatar.is_some() => Some(route.properties.clone()),
-        _ => None,
-    });
-    assert_eq!(owner.as_ref().expect("announced").first().map(|(_, value)| value), Some(&Value::Int(10)));
+    let join = frames
+        .iter()
+        .flat_map(|frame| &frame.joins)
+        .find(|join| join.entity == avatar.entity);
+    assert_eq!(
+        join.expect("the avatar joined").properties[0].1,
+        Value::Text("ada".into())
+    );
+    let owner =
+        &rig.gateways[0]
+            .routes
+            .iter()
+            .rev()
+            .find_map(|routes| match &routes.sessions.first()?.state {
+                RouteState::Attached(route) if route.avatar.is_some() => Some(route.properties.clone()),
+                _ => None,
+            });
+    assert_eq!(
+        owner.as_ref().expect("announced").first().map(|(_, value)| value),
+        Some(&Value::Int(10))
+    );
     let public = join.map(|join| join.properties.len());
-    assert_eq!(public, Some(2), "what only the owner is told never gets into a frame");
+    assert_eq!(
+        public,
+        Some(2),
+        "what only the owner is told never gets into a frame"
+    );
 }
 
 #[test]
@@ -233,11 +324,24 @@ fn intents_are_applied_once_and_in_order() {
     let steps = [Step { dx: 300, dz: 0 }, Step { dx: 0, dz: -200 }];
     rig.tick(vec![(0, intents(1, &avatar, 2, &steps))]);
     // The same again, with one more: as a client that saw no answer sends it.
-    rig.tick(vec![(0, intents(1, &avatar, 3, &[steps[0], steps[1], Step { dx: 7, dz: 7 }]))]);
+    rig.tick(vec![(
+        0,
+        intents(1, &avatar, 3, &[steps[0], steps[1], Step { dx: 7, dz: 7 }]),
+    )]);
     let end = rig.position(avatar.entity).expect("in the world");
-    assert_eq!(end, Pos { x: start.x + 307, y: 0, z: start.z - 193 });
+    assert_eq!(
+        end,
+        Pos {
+            x: start.x + 307,
+            y: 0,
+            z: start.z - 193
+        }
+    );
     let own = rig.gateways[0].attached(1).own;
-    assert_eq!((own.intent_seq, own.position, own.corrections), (IntentSeq(3), end, 0));
+    assert_eq!(
+        (own.intent_seq, own.position, own.corrections),
+        (IntentSeq(3), end, 0)
+    );
     assert_eq!(rig.counters().repeated, 2);
 }
 
@@ -247,13 +351,19 @@ fn a_client_that_goes_too_fast_is_corrected_and_gains_nothing() {
     let avatar = rig.attach(0, 1, "ada");
     let start = rig.position(avatar.entity).expect("in the world");
     for seq in 1..=20 {
-        rig.tick(vec![(0, intents(1, &avatar, seq, &[Step { dx: 4 * METRE, dz: 0 }]))]);
+        rig.tick(vec![(
+            0,
+            intents(1, &avatar, seq, &[Step { dx: 4 * METRE, dz: 0 }]),
+        )]);
     }
     let gone = rig.position(avatar.entity).expect("in the world").x - start.x;
     // 5 m/s for 2 s and at most the burst of one second on top.
     assert!(gone <= 15 * METRE + METRE, "{gone}");
     assert!(rig.gateways[0].attached(1).own.corrections > 10);
-    assert_eq!(u64::from(rig.gateways[0].attached(1).own.corrections), rig.counters().intents_clipped);
+    assert_eq!(
+        u64::from(rig.gateways[0].attached(1).own.corrections),
+        rig.counters().intents_clipped
+    );
 }
 
 #[test]
@@ -263,15 +373,27 @@ fn commands_are_answered_once_each() {
     rig.tick(vec![(0, command(1, &avatar, 1, "mood", vec![Value::Int(4)]))]);
     assert_eq!(rig.gateways[0].attached(1).results.len(), 1);
     let change = rig.gateways[0].frames.last().expect("a frame").changes.clone();
-    assert_eq!(change.first().map(|change| change.properties[0].1.clone()), Some(Value::Int(4)));
+    assert_eq!(
+        change.first().map(|change| change.properties[0].1.clone()),
+        Some(Value::Int(4))
+    );
     rig.tick(vec![(0, command(1, &avatar, 1, "mood", vec![Value::Int(9)]))]);
-    assert!(rig.gateways[0].attached(1).results.is_empty(), "a repeated command is not run again");
+    assert!(
+        rig.gateways[0].attached(1).results.is_empty(),
+        "a repeated command is not run again"
+    );
     rig.tick(vec![(0, command(1, &avatar, 2, "refuse", vec![]))]);
-    assert_eq!(rig.gateways[0].attached(1).results[0].refused.as_deref(), Some("not today"));
+    assert_eq!(
+        rig.gateways[0].attached(1).results[0].refused.as_deref(),
+        Some("not today")
+    );
     rig.tick(vec![(0, command(1, &avatar, 3, "nonsense", vec![]))]);
     assert!(rig.gateways[0].attached(1).results[0].refused.is_some());
     rig.tick(vec![(0, command(1, &avatar, 4, "wave", vec![]))]);
-    assert_eq!(rig.gateways[0].frames.last().expect("a frame").events[0].name, "wave");
+    assert_eq!(
+        rig.gateways[0].frames.last().expect("a frame").events[0].name,
+        "wave"
+    );
 }
 
 #[test]
@@ -292,7 +414,11 @@ fn a_second_login_takes_the_avatar_over() {
     assert_eq!(reasons, [(SessionId(1), CloseReason::Replaced)]);
     let before = rig.position(first.entity);
     rig.tick(vec![(0, intents(1, &first, 1, &[Step { dx: 100, dz: 0 }]))]);
-    assert_eq!(rig.position(first.entity), before, "intents of the older session are dropped");
+    assert_eq!(
+        rig.position(first.entity),
+        before,
+        "intents of the older session are dropped"
+    );
 }
 
 #[test]
@@ -311,7 +437,10 @@ fn a_silent_gateways_avatars_leave_once_after_the_grace_period() {
     // Half a second of silence and two of grace.
     assert!((24..=28).contains(&left_at[0].0), "{left_at:?}");
     assert!(rig.position(other.entity).is_some());
-    assert_eq!((rig.counters().gateways_lost, rig.counters().avatars_departed), (1, 1));
+    assert_eq!(
+        (rig.counters().gateways_lost, rig.counters().avatars_departed),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -322,7 +451,10 @@ fn within_the_grace_period_a_player_finds_the_avatar_where_it_stands() {
         rig.tick(vec![(1, Report::default())]);
     }
     let after = rig.attach(1, 2, "ada");
-    assert_eq!((before.entity, before.slot, before.generation), (after.entity, after.slot, after.generation));
+    assert_eq!(
+        (before.entity, before.slot, before.generation),
+        (after.entity, after.slot, after.generation)
+    );
     rig.idle(30);
     assert_eq!(rig.counters().avatars_departed, 0);
 }
@@ -334,21 +466,46 @@ fn a_goodbye_needs_no_grace_and_what_was_saved_comes_back() {
     rig.tick(vec![(0, intents(1, &avatar, 1, &[Step { dx: 2000, dz: 1000 }]))]);
     rig.tick(vec![(0, command(1, &avatar, 1, "mood", vec![Value::Int(4)]))]);
     let place = rig.position(avatar.entity);
-    let detach = Detach { session: SessionId(1), left: true };
-    rig.tick(vec![(0, Report { detach: vec![detach], ..Report::default() })]);
+    let detach = Detach {
+        session: SessionId(1),
+        left: true,
+    };
+    rig.tick(vec![(
+        0,
+        Report {
+            detach: vec![detach],
+            ..Report::default()
+        },
+    )]);
     assert_eq!(rig.position(avatar.entity), None, "gone at once");
     // Back before storage has answered, and once more after it has.
     let again = rig.attach(0, 2, "ada");
     assert_eq!((again.entity, rig.position(again.entity)), (avatar.entity, place));
-    let detach = Detach { session: SessionId(2), left: true };
-    rig.tick(vec![(0, Report { detach: vec![detach], ..Report::default() })]);
+    let detach = Detach {
+        session: SessionId(2),
+        left: true,
+    };
+    rig.tick(vec![(
+        0,
+        Report {
+            detach: vec![detach],
+            ..Report::default()
+        },
+    )]);
     rig.idle(5);
     let third = rig.attach(0, 3, "ada");
     assert_eq!((third.entity, rig.position(third.entity)), (avatar.entity, place));
     let mut later = Rig::over(rig.storage.clone(), 1, LaneEpoch(8));
     let restarted = later.attach(0, 9, "ada");
-    assert_eq!((restarted.entity, later.position(restarted.entity)), (avatar.entity, place));
-    let joins: Vec<_> = later.gateways[0].frames.iter().flat_map(|frame| &frame.joins).collect();
+    assert_eq!(
+        (restarted.entity, later.position(restarted.entity)),
+        (avatar.entity, place)
+    );
+    let joins: Vec<_> = later.gateways[0]
+        .frames
+        .iter()
+        .flat_map(|frame| &frame.joins)
+        .collect();
     assert_eq!(joins[0].properties[1].1, Value::Int(4));
 }
 
@@ -366,7 +523,11 @@ fn what_changed_is_saved_within_the_interval_and_again_if_storage_failed() {
     assert!(rig.counters().storage_errors > 0);
     rig.storage_fails = false;
     rig.idle(10);
-    let saved = rig.storage.load_avatar("ada").expect("memory does not fail").expect("saved");
+    let saved = rig
+        .storage
+        .load_avatar("ada")
+        .expect("memory does not fail")
+        .expect("saved");
     assert_eq!(Some(saved.position), rig.position(avatar.entity));
     assert_eq!(saved.epoch.era, EPOCH.0);
 }
@@ -378,7 +539,11 @@ fn a_reader_that_lost_a_frame_gets_a_keyframe() {
     let frames = rig.gateways[0].frames.len();
     rig.gateways[0].lose = 1;
     rig.idle(1);
-    assert_eq!(rig.gateways[0].frames.len(), frames, "all that follows a gap is refused");
+    assert_eq!(
+        rig.gateways[0].frames.len(),
+        frames,
+        "all that follows a gap is refused"
+    );
     rig.idle(1);
     let frame = rig.gateways[0].frames.last().expect("a frame");
     assert!(frame.keyframe.is_some());
@@ -393,7 +558,13 @@ fn a_reader_that_lost_a_frame_gets_a_keyframe() {
 fn a_full_report_ends_the_sessions_it_does_not_name() {
     let mut rig = Rig::new(1);
     let avatar = rig.attach(0, 1, "ada");
-    rig.tick(vec![(0, Report { full: true, ..Report::default() })]);
+    rig.tick(vec![(
+        0,
+        Report {
+            full: true,
+            ..Report::default()
+        },
+    )]);
     assert!(rig.gateways[0].route(1).is_none());
     rig.idle(25);
     assert_eq!(rig.position(avatar.entity), None);
@@ -405,9 +576,24 @@ fn a_session_too_many_is_refused() {
     for (session, account) in (1..).zip(["a", "b", "c"]) {
         rig.attach(0, session, account);
     }
-    let attach = Attach { session: SessionId(4), account: "d".into() };
-    rig.tick(vec![(0, Report { attach: vec![attach], ..Report::default() })]);
-    assert!(matches!(rig.gateways[0].route(4), Some(Route { state: RouteState::Ended(CloseReason::Full), .. })));
+    let attach = Attach {
+        session: SessionId(4),
+        account: "d".into(),
+    };
+    rig.tick(vec![(
+        0,
+        Report {
+            attach: vec![attach],
+            ..Report::default()
+        },
+    )]);
+    assert!(matches!(
+        rig.gateways[0].route(4),
+        Some(Route {
+            state: RouteState::Ended(CloseReason::Full),
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -416,7 +602,13 @@ fn an_avatar_that_its_script_removes_ends_the_session() {
     let avatar = rig.attach(0, 1, "ada");
     rig.tick(vec![(0, command(1, &avatar, 1, "vanish", vec![]))]);
     rig.tick(vec![(0, Report::default())]);
-    assert!(matches!(rig.gateways[0].route(1), Some(Route { state: RouteState::Ended(CloseReason::Removed), .. })));
+    assert!(matches!(
+        rig.gateways[0].route(1),
+        Some(Route {
+            state: RouteState::Ended(CloseReason::Removed),
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -424,7 +616,10 @@ fn reports_of_another_lane_epoch_move_nobody() {
     let mut rig = Rig::new(1);
     let avatar = rig.attach(0, 1, "ada");
     let before = rig.position(avatar.entity);
-    let report = Report { epoch: LaneEpoch(6), ..intents(1, &avatar, 1, &[Step { dx: 100, dz: 0 }]) };
+    let report = Report {
+        epoch: LaneEpoch(6),
+        ..intents(1, &avatar, 1, &[Step { dx: 100, dz: 0 }])
+    };
     rig.gateways[0].send(&mut rig.lane, report);
     rig.tick(vec![]);
     assert_eq!(rig.position(avatar.entity), before);
@@ -444,7 +639,10 @@ fn frames_say_where_the_truth_says_everything_is() {
     let mut rig = Rig::new(1);
     let avatar = rig.attach(0, 1, "ada");
     for seq in 1..30 {
-        let step = Step { dx: seq as i32 * 13 % 400, dz: -(seq as i32 * 7 % 300) };
+        let step = Step {
+            dx: seq as i32 * 13 % 400,
+            dz: -(seq as i32 * 7 % 300),
+        };
         let output = rig.tick(vec![(0, intents(1, &avatar, seq, &[step]))]);
         let truth = output.truth.expect("enabled");
         let mut decoded = Vec::new();
@@ -454,7 +652,10 @@ fn frames_say_where_the_truth_says_everything_is() {
             }
         }
         decoded.sort_unstable_by_key(|(slot, _)| *slot);
-        let expected = truth.entities.iter().map(|entity| (entity.slot, entity.position.to_wire().centre()));
+        let expected = truth
+            .entities
+            .iter()
+            .map(|entity| (entity.slot, entity.position.to_wire().centre()));
         assert!(decoded.into_iter().eq(expected));
     }
 }

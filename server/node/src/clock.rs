@@ -3,11 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now, in microseconds since the Unix epoch.
-pub fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
+pub(crate) fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_micros() as u64)
 }
 
 /// How long it is until `due_us`; zero if that is past.
-pub fn until(due_us: u64) -> Duration {
+pub(crate) fn until(due_us: u64) -> Duration {
     Duration::from_micros(due_us.saturating_sub(now_us()))
 }

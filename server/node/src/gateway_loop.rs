@@ -1,43 +1,56 @@
 //! Runs a gateway on a thread of its own: hands it what clients and lanes send, ticks it when the lanes' frames
 //! are in, and carries what the tick puts out to the edge and to the fabric.
 
+use crate::metrics::{self, gateway_stage};
 use crossbeam_channel::{Receiver, select};
 use myriad_edge::{Edge, EdgeEvent};
 use myriad_fabric::{Fabric, FabricMessage};
 use myriad_gateway::{ClientInput, ClientOutput, ConnId, Gateway, Outputs, Stage};
-use myriad_telemetry::GatewayMetrics;
+use myriad_telemetry::metrics::GatewayMetrics;
 use myriad_wire::CloseReason;
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What a gateway's thread is connected to.
-pub struct GatewayPorts {
-    pub fabric: Fabric,
-    pub messages: Receiver<FabricMessage>,
-    pub edge: Edge,
-    pub events: Receiver<EdgeEvent>,
-    pub metrics: GatewayMetrics,
+pub(crate) struct GatewayPorts {
+    pub(crate) fabric: Fabric,
+    pub(crate) messages: Receiver<FabricMessage>,
+    pub(crate) edge: Edge,
+    pub(crate) events: Receiver<EdgeEvent>,
+    pub(crate) metrics: GatewayMetrics,
     /// Closed when the node drains.
-    pub stop: Receiver<()>,
+    pub(crate) stop: Receiver<()>,
 }
 
 /// Starts the thread. It ends once `stop` is closed, after every client has been told.
-pub fn start(gateway: Gateway, hz: f64, ports: GatewayPorts) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn start(gateway: Gateway, hz: f64, ports: GatewayPorts) -> std::io::Result<JoinHandle<()>> {
     // Half a tick later than the frame was due, a tick goes ahead without it.
-    let patience = Duration::from_secs_f64(1.5 / hz);
+    let period = Duration::from_secs_f64(1.0 / hz);
+    let patience = period.mul_f64(1.5);
     std::thread::Builder::new().name("gateway".into()).spawn(move || {
         let connected = BTreeSet::new();
-        GatewayLoop { gateway, ports, patience, connected, outputs: Outputs::default() }.run();
+        GatewayLoop {
+            gateway,
+            ports,
+            period,
+            patience,
+            connected,
+            overruns: 0,
+            outputs: Outputs::default(),
+        }
+        .run();
     })
 }
 
 struct GatewayLoop {
     gateway: Gateway,
     ports: GatewayPorts,
+    period: Duration,
     /// How long to wait for the lanes' frames before a tick without them.
     patience: Duration,
     connected: BTreeSet<ConnId>,
+    overruns: u64,
     outputs: Outputs,
 }
 
@@ -79,11 +92,15 @@ impl GatewayLoop {
     /// read as often as it was long.
     fn handle_waiting(&mut self) {
         for _ in 0..self.ports.messages.len() {
-            let Ok(message) = self.ports.messages.try_recv() else { break };
+            let Ok(message) = self.ports.messages.try_recv() else {
+                break;
+            };
             self.handle(Arrived::Fabric(message));
         }
         for _ in 0..self.ports.events.len() {
-            let Ok(event) = self.ports.events.try_recv() else { break };
+            let Ok(event) = self.ports.events.try_recv() else {
+                break;
+            };
             self.handle(Arrived::Client(event));
         }
     }
@@ -111,7 +128,9 @@ impl GatewayLoop {
         let metrics = &self.ports.metrics;
         self.gateway.tick_staged(&mut self.outputs, |stage: Stage| {
             let done = Instant::now();
-            metrics.stage(stage.label(), done - stage_started);
+            metrics
+                .stage_seconds
+                .record(gateway_stage(stage), done - stage_started);
             stage_started = done;
         });
         for (envelope, body) in self.outputs.fabric.drain(..) {
@@ -123,8 +142,12 @@ impl GatewayLoop {
             }
             self.ports.edge.send(output);
         }
-        self.ports.metrics.tick(started.elapsed());
-        crate::metrics::gateway_totals(&self.ports.metrics, &self.gateway);
+        let elapsed = started.elapsed();
+        self.overruns += u64::from(elapsed > self.period);
+        self.ports.metrics.tick_seconds.record(elapsed);
+        self.ports
+            .metrics
+            .set(&metrics::gateway(&self.gateway, self.overruns));
     }
 }
 

@@ -2,35 +2,43 @@
 //! the tick puts out to the fabric, to storage and to the load harness.
 
 use crate::clock::{now_us, until};
-use bytes::Bytes;
+use crate::metrics::{self, lane_stage};
 use crossbeam_channel::{Receiver, Sender, select};
 use myriad_fabric::{Fabric, FabricMessage};
 use myriad_lane::{Lane, Output, Stage};
 use myriad_storage::{StorageReply, StorageRequest, StorageThread, SubmitError};
-use myriad_telemetry::LaneMetrics;
-use myriad_wire::{SpaceClock, Tick, codec};
+use myriad_telemetry::admin::TruthFeed;
+use myriad_telemetry::metrics::LaneMetrics;
+use myriad_wire::{SpaceClock, Tick};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many ticks a late lane computes back to back before it jumps to the present one.
 const CATCH_UP_TICKS_MAX: u64 = 3;
 
+/// How long a draining lane waits for storage to make room.
+const LAST_SAVES_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a lane's thread is connected to.
-pub struct LanePorts {
-    pub fabric: Fabric,
-    pub messages: Receiver<FabricMessage>,
-    pub storage: StorageThread,
-    pub replies: Receiver<StorageReply>,
-    pub truth: Option<tokio::sync::broadcast::Sender<Bytes>>,
-    pub metrics: LaneMetrics,
+pub(crate) struct LanePorts {
+    pub(crate) fabric: Fabric,
+    pub(crate) messages: Receiver<FabricMessage>,
+    pub(crate) storage: StorageThread,
+    pub(crate) replies: Receiver<StorageReply>,
+    pub(crate) truth: Option<TruthFeed>,
+    pub(crate) metrics: LaneMetrics,
+    /// The last tick that was computed, for whoever watches.
+    pub(crate) reached: Arc<AtomicU64>,
     /// Closed when the node drains.
-    pub stop: Receiver<()>,
+    pub(crate) stop: Receiver<()>,
 }
 
 /// Starts the thread. `make` builds the lane on it, because a script VM stays on its thread. The thread ends once
 /// `stop` is closed, after a last save.
-pub fn start<E: Send + 'static>(
+pub(crate) fn start<E: Send + 'static>(
     make: impl FnOnce(Tick) -> Result<Lane, E> + Send + 'static,
     clock: SpaceClock,
     ports: LanePorts,
@@ -41,7 +49,16 @@ pub fn start<E: Send + 'static>(
         match make(now) {
             Ok(lane) => {
                 let _ = started.send(Ok(()));
-                LaneLoop { lane, clock, ports, output: Output::default(), waiting: VecDeque::new() }.run(now);
+                LaneLoop {
+                    lane,
+                    clock,
+                    ports,
+                    output: Output::default(),
+                    waiting: VecDeque::new(),
+                    overruns: 0,
+                    storage_refused: 0,
+                }
+                .run(now);
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -57,6 +74,8 @@ struct LaneLoop {
     output: Output,
     /// Requests that storage's queue had no room for. The lane bounds how many it makes.
     waiting: VecDeque<StorageRequest>,
+    overruns: u64,
+    storage_refused: u64,
 }
 
 impl LaneLoop {
@@ -74,7 +93,11 @@ impl LaneLoop {
 
     fn next_tick(&self, last: Tick) -> Tick {
         let present = self.clock.tick_at(now_us());
-        if present.since(last) > CATCH_UP_TICKS_MAX { present } else { last + 1 }
+        if present.since(last) > CATCH_UP_TICKS_MAX {
+            present
+        } else {
+            last + 1
+        }
     }
 
     /// Takes what arrives until `next` is due. False if the node drains.
@@ -108,20 +131,25 @@ impl LaneLoop {
     fn tick(&mut self, now: Tick) {
         let started = Instant::now();
         let mut stage_started = started;
+        if self.ports.truth.as_ref().is_some_and(TruthFeed::take_new_reader) {
+            self.lane.tell_whole_truth();
+        }
         let metrics = &self.ports.metrics;
         self.lane.tick(now, &mut self.output, |stage: Stage| {
             let done = Instant::now();
-            metrics.stage(stage.label(), done - stage_started);
+            metrics
+                .stage_seconds
+                .record(lane_stage(stage), done - stage_started);
             stage_started = done;
         });
         for (envelope, body) in self.output.messages.drain(..) {
             self.ports.fabric.send(envelope, body);
         }
-        if let (Some(truth), Some(sender)) = (self.output.truth.take(), &self.ports.truth) {
-            let mut record = Vec::new();
-            codec::frame_into(&truth, &mut record);
-            // No receiver is no fault: nobody is looking.
-            let _ = sender.send(record.into());
+        if let (Some(truth), Some(feed)) = (&self.output.truth, &self.ports.truth) {
+            feed.publish(truth);
+        }
+        for line in &self.output.lines {
+            tracing::info!("script: {line}");
         }
         for fault in &self.output.faults {
             tracing::warn!(file = %fault.file, line = fault.line, "script fault: {}", fault.message);
@@ -129,6 +157,7 @@ impl LaneLoop {
         self.submit();
         self.output.clear();
         self.report(started);
+        self.ports.reached.store(now.0, Ordering::Relaxed);
     }
 
     fn submit(&mut self) {
@@ -137,6 +166,7 @@ impl LaneLoop {
             match self.ports.storage.try_submit(request) {
                 Ok(()) => {}
                 Err(SubmitError::Full(request)) => {
+                    self.storage_refused += 1;
                     self.waiting.push_front(request);
                     break;
                 }
@@ -148,21 +178,32 @@ impl LaneLoop {
         }
     }
 
-    fn report(&self, started: Instant) {
+    fn report(&mut self, started: Instant) {
         let elapsed = started.elapsed();
-        let overrun = elapsed.as_micros() as u64 > self.clock.period_us();
-        self.ports.metrics.tick(elapsed, overrun);
-        self.ports.metrics.totals(&crate::metrics::lane_totals(&self.lane));
+        self.overruns += u64::from(elapsed.as_micros() as u64 > self.clock.period_us());
+        self.ports.metrics.tick_seconds.record(elapsed);
+        self.ports
+            .metrics
+            .set(&metrics::lane(&self.lane, self.overruns, self.storage_refused));
     }
 
     /// Saves everything and waits until storage has it.
     fn drain(mut self) {
         self.lane.drain(&mut self.output.storage);
-        self.waiting.extend(self.output.storage.drain(..));
-        let requests = std::mem::take(&mut self.waiting);
-        let saves = requests.len();
-        match self.ports.storage.join(requests) {
-            Ok(()) => tracing::info!(saves, "lane stopped, everything saved"),
+        self.submit();
+        while !self.waiting.is_empty() {
+            // The queue was full: it has room again once storage has answered.
+            if self.ports.replies.recv_timeout(LAST_SAVES_TIMEOUT).is_err() {
+                tracing::error!(
+                    requests = self.waiting.len(),
+                    "storage does not answer, the last saves are lost"
+                );
+                break;
+            }
+            self.submit();
+        }
+        match self.ports.storage.join() {
+            Ok(()) => tracing::info!("lane stopped, everything saved"),
             Err(error) => tracing::error!("the last saves failed: {error}"),
         }
     }

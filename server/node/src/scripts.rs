@@ -4,11 +4,19 @@ use anyhow::{Context as _, Result, bail};
 use myriad_script::ScriptSources;
 use std::path::Path;
 
+/// The example game.
+const PLAZA: &[(&str, &str)] = &[
+    ("main", include_str!("../../../scripts/plaza/main.luau")),
+    ("avatar", include_str!("../../../scripts/plaza/avatar.luau")),
+    ("moods", include_str!("../../../scripts/plaza/moods.luau")),
+    ("npc", include_str!("../../../scripts/plaza/npc.luau")),
+];
+
 /// Most bytes of one script file: a mistaken path must not fill the memory.
 const SCRIPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The scripts of `directory`, or the built-in plaza.
-pub fn load(directory: Option<&Path>) -> Result<ScriptSources> {
+pub(crate) fn load(directory: Option<&Path>) -> Result<ScriptSources> {
     let mut sources = ScriptSources::default();
     match directory {
         None => {
@@ -20,7 +28,10 @@ pub fn load(directory: Option<&Path>) -> Result<ScriptSources> {
             read_folder(directory, "", &mut sources)
                 .with_context(|| format!("can't read the scripts in {}", directory.display()))?;
             if sources.get("main").is_none() {
-                bail!("{} has no main.luau: that is the script which is run first", directory.display());
+                bail!(
+                    "{} has no main.luau: that is the script which is run first",
+                    directory.display()
+                );
             }
         }
     }
@@ -31,7 +42,10 @@ fn read_folder(folder: &Path, prefix: &str, sources: &mut ScriptSources) -> Resu
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
         if path.is_dir() {
             read_folder(&path, &format!("{prefix}{stem}/"), sources)?;
         } else if path.extension().is_some_and(|extension| extension == "luau") {

@@ -5,9 +5,13 @@ use crate::lane::Lane;
 
 pub(crate) fn commands(lane: &mut Lane) {
     for (_, avatar) in lane.avatars.iter_mut() {
-        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &mut avatar.session) else { continue };
+        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &mut avatar.session) else {
+            continue;
+        };
         while let Some(command) = session.next_command() {
-            let outcome = lane.script.command(&mut lane.space, *handle, &command.name, &command.arguments);
+            let outcome = lane
+                .script
+                .command(&mut lane.space, *handle, &command.name, &command.arguments);
             session.answer(command.seq, outcome.err(), &mut lane.counters);
         }
     }

@@ -42,12 +42,18 @@ fn handle_attach(
     }
     if lane.avatars.get_mut(&attach.account).is_none() {
         let request = lane.next_request();
-        requests.push(StorageRequest::LoadAvatar { request, account: attach.account.clone() });
+        requests.push(StorageRequest::LoadAvatar {
+            request,
+            account: attach.account.clone(),
+        });
         lane.avatars.insert_loading(&attach.account, request, now);
     }
     let session = Session::new(attach.session, gateway, lane.budget());
     lane.avatars.attach(&attach.account, session);
-    let avatar = lane.avatars.get_mut(&attach.account).expect("a record, as made above");
+    let avatar = lane
+        .avatars
+        .get_mut(&attach.account)
+        .expect("a record, as made above");
     match &avatar.place {
         Place::Loading { .. } => {}
         Place::InWorld(handle) => {
@@ -62,8 +68,17 @@ fn handle_attach(
 }
 
 fn handle_loaded(lane: &mut Lane, reply: StorageReply) {
-    let StorageReply::Avatar { request, account, result } = reply else { return };
-    let Some(avatar) = lane.avatars.get_mut(&account) else { return };
+    let StorageReply::Avatar {
+        request,
+        account,
+        result,
+    } = reply
+    else {
+        return;
+    };
+    let Some(avatar) = lane.avatars.get_mut(&account) else {
+        return;
+    };
     if !matches!(avatar.place, Place::Loading { request: wanted } if wanted == request) {
         return;
     }
@@ -85,7 +100,10 @@ fn bring_in(lane: &mut Lane, account: &str, saved: Option<SavedEntity>) {
         lane.avatars.remove(account, CloseReason::NoSpace);
         return;
     };
-    let avatar = lane.avatars.get_mut(account).expect("the record of an account that is brought in");
+    let avatar = lane
+        .avatars
+        .get_mut(account)
+        .expect("the record of an account that is brought in");
     avatar.place = Place::InWorld(handle);
     avatar.saved = Saved::default();
     if restored {
@@ -119,7 +137,9 @@ fn remove_despawned(lane: &mut Lane) {
 fn depart(lane: &mut Lane, now: Tick) {
     let mut leaving = Vec::new();
     for (account, avatar) in lane.avatars.iter_mut() {
-        let Place::InWorld(handle) = avatar.place else { continue };
+        let Place::InWorld(handle) = avatar.place else {
+            continue;
+        };
         let over = avatar.left || now.since(avatar.detached_since) >= lane.grace_ticks;
         if avatar.session.is_none() && over {
             leaving.push((account.clone(), handle));
@@ -130,7 +150,12 @@ fn depart(lane: &mut Lane, now: Tick) {
         let last = lane.saved_form(&account, handle, now);
         let avatar = lane.avatars.get_mut(&account).expect("listed above");
         match last {
-            Some(last) => avatar.place = Place::Departing { last: Box::new(last), request: None },
+            Some(last) => {
+                avatar.place = Place::Departing {
+                    last: Box::new(last),
+                    request: None,
+                }
+            }
             None => lane.avatars.remove(&account, CloseReason::Removed),
         }
         if lane.space.alive(handle) {

@@ -49,7 +49,9 @@ fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
         let named: BTreeSet<SessionId> = report.attach.iter().map(|attach| attach.session).collect();
         detach_all(lane, from, |session| !named.contains(&session));
     }
-    lane.wishes.attach.extend(report.attach.into_iter().map(|attach| (from, attach)));
+    lane.wishes
+        .attach
+        .extend(report.attach.into_iter().map(|attach| (from, attach)));
     lane.wishes.detach.extend(report.detach);
     if report.epoch != lane.config.epoch {
         // The gateway speaks to a lane of another life; its sessions' epochs mean nothing here.
@@ -72,14 +74,22 @@ fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
 fn detach_all(lane: &mut Lane, gateway: GatewayId, which: impl Fn(SessionId) -> bool) {
     let sessions = lane.avatars.sessions_of(gateway);
     let gone = sessions.into_iter().filter(|session| which(*session));
-    lane.wishes.detach.extend(gone.map(|session| Detach { session, left: false }));
+    lane.wishes
+        .detach
+        .extend(gone.map(|session| Detach { session, left: false }));
 }
 
 fn handle_saved(lane: &mut Lane, request: u64, result: Result<Vec<SaveOutcome>, String>) {
-    let Some(accounts) = lane.saves_in_flight.remove(&request) else { return };
+    let Some(accounts) = lane.saves_in_flight.remove(&request) else {
+        return;
+    };
     match result {
         Ok(outcomes) => {
-            assert_eq!(outcomes.len(), accounts.len(), "storage answers for each entity of a request");
+            assert_eq!(
+                outcomes.len(),
+                accounts.len(),
+                "storage answers for each entity of a request"
+            );
             for (account, outcome) in accounts.iter().zip(outcomes) {
                 match outcome {
                     SaveOutcome::Saved => lane.counters.entities_saved += 1,

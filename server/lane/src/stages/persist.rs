@@ -42,10 +42,19 @@ pub(crate) fn save(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest
             Place::InWorld(handle) => Some(*handle),
             Place::Departing { .. } | Place::Loading { .. } => None,
         };
-        let form = handle.map(|handle| lane.saved_form(account, handle, now).expect("alive, as just seen"));
+        let form = handle.map(|handle| {
+            lane.saved_form(account, handle, now)
+                .expect("alive, as just seen")
+        });
         let avatar = lane.avatars.get_mut(account).expect("listed above");
         match (&mut avatar.place, form) {
-            (Place::Departing { last, request: wanted }, _) => {
+            (
+                Place::Departing {
+                    last,
+                    request: wanted,
+                },
+                _,
+            ) => {
                 *wanted = Some(request);
                 entities.push((**last).clone());
             }
@@ -64,7 +73,10 @@ pub(crate) fn save(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest
 fn note_changed_properties(lane: &mut Lane) {
     let changed: Vec<_> = lane.space.changes().changed().collect();
     for (handle, mask) in changed {
-        let saved = lane.space.kind(handle).is_some_and(|kind| !kind.saved().and(mask).is_empty());
+        let saved = lane
+            .space
+            .kind(handle)
+            .is_some_and(|kind| !kind.saved().and(mask).is_empty());
         if !saved {
             continue;
         }

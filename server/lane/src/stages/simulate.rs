@@ -8,7 +8,9 @@ pub(crate) fn simulate(lane: &mut Lane) {
     // A jumped-over tick is earned too: its time has passed for the clients.
     let elapsed_us = lane.config.clock.period_us() * lane.ticks_elapsed;
     for (_, avatar) in lane.avatars.iter_mut() {
-        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &mut avatar.session) else { continue };
+        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &mut avatar.session) else {
+            continue;
+        };
         session.budget.earn(elapsed_us);
         while let Some((seq, step)) = session.next_intent() {
             let spent = session.budget.spend(step);

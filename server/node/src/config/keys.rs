@@ -12,7 +12,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 /// Environment variables with this prefix override keys; `__` stands for the dot.
-pub const ENVIRONMENT_PREFIX: &str = "MYRIAD_";
+pub(crate) const ENVIRONMENT_PREFIX: &str = "MYRIAD_";
 
 /// Where a value was found, for messages.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ struct Documented {
 }
 
 /// The keys of one configuration, being read.
-pub struct Keys {
+pub(crate) struct Keys {
     file: String,
     found: BTreeMap<String, Found>,
     mistakes: Vec<String>,
@@ -44,9 +44,17 @@ pub struct Keys {
 
 impl Keys {
     /// Takes the text of a configuration file (`file` names it in messages) and environment variables.
-    pub fn new(file: &str, text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut keys =
-            Self { file: file.into(), found: BTreeMap::new(), mistakes: Vec::new(), documented: Vec::new() };
+    pub(crate) fn new(
+        file: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut keys = Self {
+            file: file.into(),
+            found: BTreeMap::new(),
+            mistakes: Vec::new(),
+            documented: Vec::new(),
+        };
         match (DeTable::parse(text), text.parse::<toml::Table>()) {
             (Ok(spans), Ok(values)) => keys.flatten("", spans.get_ref(), &values, text),
             (Err(error), _) | (_, Err(error)) => {
@@ -62,7 +70,14 @@ impl Keys {
                     .ok()
                     .and_then(|mut table| table.remove("v"))
                     .unwrap_or(Value::String(text));
-                keys.found.insert(key, Found { value, origin: Origin::Environment { variable }, used: false });
+                keys.found.insert(
+                    key,
+                    Found {
+                        value,
+                        origin: Origin::Environment { variable },
+                        used: false,
+                    },
+                );
             }
         }
         keys
@@ -70,7 +85,11 @@ impl Keys {
 
     fn flatten(&mut self, prefix: &str, spans: &DeTable<'_>, values: &toml::Table, text: &str) {
         for (name, value) in values {
-            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let key = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
             let span = spans.iter().find(|(spanned, _)| spanned.get_ref() == name);
             match (value, span.map(|(_, v)| v.get_ref())) {
                 (Value::Table(inner), Some(DeValue::Table(inner_spans))) => {
@@ -78,37 +97,54 @@ impl Keys {
                 }
                 _ => {
                     let line = span.map_or(1, |(spanned, _)| line_of(text, spanned.span().start));
-                    self.found
-                        .insert(key, Found { value: value.clone(), origin: Origin::File { line }, used: false });
+                    self.found.insert(
+                        key,
+                        Found {
+                            value: value.clone(),
+                            origin: Origin::File { line },
+                            used: false,
+                        },
+                    );
                 }
             }
         }
     }
 
     /// A text.
-    pub fn text(&mut self, key: &str, default: &str, doc: &'static str) -> String {
-        self.read(key, &Value::from(default), doc, "a text", |v| v.as_str().map(String::from))
-            .unwrap_or_else(|| default.into())
+    pub(crate) fn text(&mut self, key: &str, default: &str, doc: &'static str) -> String {
+        self.read(key, &Value::from(default), doc, "a text", |v| {
+            v.as_str().map(String::from)
+        })
+        .unwrap_or_else(|| default.into())
     }
 
     /// A text that may be left out.
-    pub fn optional_text(&mut self, key: &str, doc: &'static str) -> Option<String> {
-        self.read(key, &Value::from(""), doc, "a text", |v| v.as_str().map(String::from))
-            .filter(|text| !text.is_empty())
+    pub(crate) fn optional_text(&mut self, key: &str, doc: &'static str) -> Option<String> {
+        self.read(key, &Value::from(""), doc, "a text", |v| {
+            v.as_str().map(String::from)
+        })
+        .filter(|text| !text.is_empty())
     }
 
     /// A path that may be left out.
-    pub fn optional_path(&mut self, key: &str, doc: &'static str) -> Option<PathBuf> {
+    pub(crate) fn optional_path(&mut self, key: &str, doc: &'static str) -> Option<PathBuf> {
         self.optional_text(key, doc).map(PathBuf::from)
     }
 
     /// True or false.
-    pub fn flag(&mut self, key: &str, default: bool, doc: &'static str) -> bool {
-        self.read(key, &Value::from(default), doc, "true or false", Value::as_bool).unwrap_or(default)
+    pub(crate) fn flag(&mut self, key: &str, default: bool, doc: &'static str) -> bool {
+        self.read(key, &Value::from(default), doc, "true or false", Value::as_bool)
+            .unwrap_or(default)
     }
 
     /// A number within a range. Say its unit in `doc`.
-    pub fn number(&mut self, key: &str, default: f64, range: RangeInclusive<f64>, doc: &'static str) -> f64 {
+    pub(crate) fn number(
+        &mut self,
+        key: &str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        doc: &'static str,
+    ) -> f64 {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         self.read(key, &Value::from(default), doc, &expected, |v| {
             let number = v.as_float().or_else(|| v.as_integer().map(|i| i as f64))?;
@@ -118,7 +154,13 @@ impl Keys {
     }
 
     /// A whole number within a range. Say its unit in `doc`.
-    pub fn count(&mut self, key: &str, default: u32, range: RangeInclusive<u32>, doc: &'static str) -> u32 {
+    pub(crate) fn count(
+        &mut self,
+        key: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+        doc: &'static str,
+    ) -> u32 {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         self.read(key, &Value::from(default), doc, &expected, |v| {
             let count = u32::try_from(v.as_integer()?).ok()?;
@@ -128,30 +170,40 @@ impl Keys {
     }
 
     /// An address with a port, such as `127.0.0.1:4433`.
-    pub fn address(&mut self, key: &str, default: &str, doc: &'static str) -> std::net::SocketAddr {
+    pub(crate) fn address(&mut self, key: &str, default: &str, doc: &'static str) -> std::net::SocketAddr {
         let parse = |v: &Value| v.as_str()?.parse().ok();
-        self.read(key, &Value::from(default), doc, "an address such as \"127.0.0.1:4433\"", parse)
-            .unwrap_or_else(|| default.parse().expect("the default address is well-formed"))
+        self.read(
+            key,
+            &Value::from(default),
+            doc,
+            "an address such as \"127.0.0.1:4433\"",
+            parse,
+        )
+        .unwrap_or_else(|| default.parse().expect("the default address is well-formed"))
     }
 
     /// One of a few words.
-    pub fn choice(&mut self, key: &str, words: &[&'static str], doc: &'static str) -> &'static str {
+    pub(crate) fn choice(&mut self, key: &str, words: &[&'static str], doc: &'static str) -> &'static str {
         let expected = format!("one of {}", words.join(", "));
         let parse = |v: &Value| words.iter().copied().find(|word| Some(*word) == v.as_str());
-        self.read(key, &Value::from(words[0]), doc, &expected, parse).unwrap_or(words[0])
+        self.read(key, &Value::from(words[0]), doc, &expected, parse)
+            .unwrap_or(words[0])
     }
 
     /// A list of texts.
-    pub fn texts(&mut self, key: &str, default: &[&str], doc: &'static str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, key: &str, default: &[&str], doc: &'static str) -> Vec<String> {
         let default_value = Value::Array(default.iter().map(|text| Value::from(*text)).collect());
         self.read(key, &default_value, doc, "a list of texts", |v| {
-            v.as_array()?.iter().map(|item| item.as_str().map(String::from)).collect()
+            v.as_array()?
+                .iter()
+                .map(|item| item.as_str().map(String::from))
+                .collect()
         })
         .unwrap_or_else(|| default.iter().map(ToString::to_string).collect())
     }
 
     /// All keys under `prefix`, whatever they are called: name and value.
-    pub fn free(&mut self, prefix: &str, doc: &'static str) -> Vec<(String, Value)> {
+    pub(crate) fn free(&mut self, prefix: &str, doc: &'static str) -> Vec<(String, Value)> {
         self.document(&format!("{prefix}.*"), String::new(), doc);
         let dotted = format!("{prefix}.");
         let mut free = Vec::new();
@@ -185,7 +237,11 @@ impl Keys {
     }
 
     fn document(&mut self, key: &str, default: String, doc: &'static str) {
-        self.documented.push(Documented { key: key.into(), default, doc });
+        self.documented.push(Documented {
+            key: key.into(),
+            default,
+            doc,
+        });
     }
 
     fn mistake_at(&mut self, origin: &Origin, message: &str) {
@@ -197,7 +253,7 @@ impl Keys {
     }
 
     /// Notes a mistake about `key` that only the combination of keys shows.
-    pub fn mistake(&mut self, key: &str, message: &str) {
+    pub(crate) fn mistake(&mut self, key: &str, message: &str) {
         let message = format!("{key}: {message}");
         match self.found.get(key).map(|found| found.origin.clone()) {
             Some(origin) => self.mistake_at(&origin, &message),
@@ -206,7 +262,7 @@ impl Keys {
     }
 
     /// All mistakes, those about keys that nobody asked for included.
-    pub fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         let unknown: Vec<(String, Origin)> = self
             .found
             .iter()
@@ -222,7 +278,7 @@ impl Keys {
     }
 
     /// The reference: a configuration file with every key, its default and its meaning.
-    pub fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         let mut text = String::new();
         let mut section = "";
         for Documented { key, default, doc } in &self.documented {
@@ -234,14 +290,21 @@ impl Keys {
             for line in doc.lines() {
                 let _ = writeln!(text, "# {}", line.trim());
             }
-            let _ = if name == "*" { writeln!(text) } else { writeln!(text, "{name} = {default}\n") };
+            let _ = if name == "*" {
+                writeln!(text)
+            } else {
+                writeln!(text, "{name} = {default}\n")
+            };
         }
         text.trim_start().into()
     }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
+    1 + text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
 }
 
 /// The known key most like `key`, if one is like it at all.
@@ -295,7 +358,10 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let environment = [("MYRIAD_SPACE__HZ".into(), "20".into()), ("HOME".into(), "/".into())];
+        let environment = [
+            ("MYRIAD_SPACE__HZ".into(), "20".into()),
+            ("HOME".into(), "/".into()),
+        ];
         let mut keys = Keys::new("test.toml", "[space]\nhz = 5\n", environment);
         assert_eq!(keys.number("space.hz", 10.0, 0.1..=1000.0, ""), 20.0);
         assert!(keys.finish().is_empty());

@@ -2,7 +2,7 @@
 //!
 //! Everything is parsed, and every mistake reported, before a port is bound.
 
-pub mod keys;
+pub(crate) mod keys;
 
 use anyhow::{Context as _, Result, bail};
 use keys::Keys;
@@ -12,22 +12,22 @@ use std::path::{Path, PathBuf};
 
 /// Configuration of one node.
 #[derive(Clone, Debug)]
-pub struct Config {
-    pub node: Node,
-    pub space: Space,
-    pub scripts: Scripts,
-    pub game: Vec<(String, Value)>,
-    pub storage: Storage,
-    pub client: Client,
-    pub gateway: Gateway,
-    pub admin: Admin,
-    pub cluster: Cluster,
-    pub log: Log,
+pub(crate) struct Config {
+    pub(crate) node: Node,
+    pub(crate) space: Space,
+    pub(crate) scripts: Scripts,
+    pub(crate) game: Vec<(String, Value)>,
+    pub(crate) storage: Storage,
+    pub(crate) client: Client,
+    pub(crate) gateway: Gateway,
+    pub(crate) admin: Admin,
+    pub(crate) cluster: Cluster,
+    pub(crate) log: Log,
 }
 
 /// The roles a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Runs the lanes and keeps the directory and the store.
     Lane,
     /// Holds client connections.
@@ -35,80 +35,82 @@ pub enum Role {
 }
 
 #[derive(Clone, Debug)]
-pub struct Node {
-    pub name: String,
-    pub roles: Vec<Role>,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) roles: Vec<Role>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Space {
-    pub hz: f64,
-    pub bounds_min: Pos,
-    pub bounds_max: Pos,
-    pub seed: u64,
-    pub burst_ms: u32,
-    pub grace_s: f64,
-    pub gateway_silence_s: f64,
-    pub sessions_max: u32,
+pub(crate) struct Space {
+    pub(crate) hz: f64,
+    pub(crate) bounds_min: Pos,
+    pub(crate) bounds_max: Pos,
+    pub(crate) spawn_side: u32,
+    pub(crate) seed: u64,
+    pub(crate) burst_ms: u32,
+    pub(crate) grace_s: f64,
+    pub(crate) gateway_silence_s: f64,
+    pub(crate) sessions_max: u32,
 }
 
 #[derive(Clone, Debug)]
-pub struct Scripts {
-    pub directory: Option<PathBuf>,
-    pub interrupts_max: u32,
-    pub memory_mib: u32,
+pub(crate) struct Scripts {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) steps_per_call: u32,
+    pub(crate) steps_at_start: u32,
+    pub(crate) memory_mib: u32,
 }
 
 #[derive(Clone, Debug)]
-pub struct Storage {
-    pub data: PathBuf,
-    pub save_interval_s: f64,
+pub(crate) struct Storage {
+    pub(crate) data: PathBuf,
+    pub(crate) save_interval_s: f64,
 }
 
 #[derive(Clone, Debug)]
-pub struct Client {
-    pub listen: SocketAddr,
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub names: Vec<String>,
-    pub login_key: Option<String>,
-    pub idle_timeout_s: f64,
-    pub connections_max: u32,
+pub(crate) struct Client {
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) names: Vec<String>,
+    pub(crate) login_key: Option<String>,
+    pub(crate) idle_timeout_s: f64,
+    pub(crate) connections_max: u32,
 }
 
 #[derive(Clone, Debug)]
-pub struct Gateway {
-    pub near_target: u32,
-    pub budget_kib_s: u32,
-    pub backlog_kib: u32,
-    pub login_timeout_s: f64,
+pub(crate) struct Gateway {
+    pub(crate) near_target: u32,
+    pub(crate) budget_kib_s: u32,
+    pub(crate) backlog_kib: u32,
+    pub(crate) login_timeout_s: f64,
 }
 
 #[derive(Clone, Debug)]
-pub struct Admin {
-    pub listen: SocketAddr,
-    pub token_file: Option<PathBuf>,
-    pub truth: bool,
+pub(crate) struct Admin {
+    pub(crate) listen: SocketAddr,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) truth: bool,
 }
 
 #[derive(Clone, Debug)]
-pub struct Cluster {
-    pub listen: Option<SocketAddr>,
-    pub peers: Vec<SocketAddr>,
-    pub ca: Option<PathBuf>,
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
+pub(crate) struct Cluster {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Log {
-    pub format: &'static str,
-    pub filter: String,
+pub(crate) struct Log {
+    pub(crate) format: &'static str,
+    pub(crate) filter: String,
 }
 
 impl Config {
     /// Reads `file`, if one is given, and the process's environment.
-    pub fn load(file: Option<&Path>) -> Result<Self> {
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         let (name, text) = match file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -121,7 +123,7 @@ impl Config {
     }
 
     /// Reads a configuration from its text.
-    pub fn parse(
+    pub(crate) fn parse(
         file: &str,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -130,13 +132,17 @@ impl Config {
         let config = Self::read(&mut keys);
         let mistakes = keys.finish();
         if !mistakes.is_empty() {
-            bail!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  "));
+            bail!(
+                "the configuration has {} mistake(s):\n  {}",
+                mistakes.len(),
+                mistakes.join("\n  ")
+            );
         }
         Ok(config)
     }
 
     /// A configuration file with every key, its default and its meaning.
-    pub fn reference() -> String {
+    pub(crate) fn reference() -> String {
         let mut keys = Keys::new("reference", "", []);
         Self::read(&mut keys);
         keys.reference()
@@ -170,14 +176,23 @@ impl Config {
             );
         }
         if !self.node.roles.contains(&Role::Lane) && self.cluster.peers.is_empty() {
-            keys.mistake("cluster.peers", "a gateway without a lane in its own process needs a peer that has one");
+            keys.mistake(
+                "cluster.peers",
+                "a gateway without a lane in its own process needs a peer that has one",
+            );
         }
         if self.client.certificate.is_some() != self.client.key.is_some() {
-            keys.mistake("client.certificate", "client.certificate and client.key go together");
+            keys.mistake(
+                "client.certificate",
+                "client.certificate and client.key go together",
+            );
         }
         let periods_ms = 2000.0 / self.space.hz;
         if f64::from(self.space.burst_ms) < periods_ms {
-            keys.mistake("space.burst_ms", &format!("less than two tick periods ({periods_ms:.0} ms at this rate)"));
+            keys.mistake(
+                "space.burst_ms",
+                &format!("less than two tick periods ({periods_ms:.0} ms at this rate)"),
+            );
         }
         self
     }
@@ -185,7 +200,11 @@ impl Config {
 
 impl Node {
     fn read(keys: &mut Keys) -> Self {
-        let name = keys.text("node.name", "local", "The node's name: in logs, and on its cluster certificate.");
+        let name = keys.text(
+            "node.name",
+            "local",
+            "The node's name: in logs, and on its cluster certificate.",
+        );
         let words = keys.texts(
             "node.roles",
             &["lane", "gateway"],
@@ -196,7 +215,10 @@ impl Node {
             match word.as_str() {
                 "lane" => roles.push(Role::Lane),
                 "gateway" => roles.push(Role::Gateway),
-                _ => keys.mistake("node.roles", &format!("there is no role {word:?}, only \"lane\" and \"gateway\"")),
+                _ => keys.mistake(
+                    "node.roles",
+                    &format!("there is no role {word:?}, only \"lane\" and \"gateway\""),
+                ),
             }
         }
         if roles.is_empty() {
@@ -215,11 +237,26 @@ impl Space {
             1.0..=64_000.0,
             "Side of the square that is the space, in metres; it is centred on the origin.",
         );
+        let spawn_side = keys.number(
+            "space.spawn_side_m",
+            100.0,
+            0.0..=64_000.0,
+            "Side of the square around the origin in which new avatars appear, in metres.",
+        );
         let half = (side / 2.0 * f64::from(myriad_wire::grid::UNITS_PER_METRE)) as i32;
         Self {
             hz,
-            bounds_min: Pos { x: -half, y: 0, z: -half },
-            bounds_max: Pos { x: half, y: 0, z: half },
+            bounds_min: Pos {
+                x: -half,
+                y: 0,
+                z: -half,
+            },
+            bounds_max: Pos {
+                x: half,
+                y: 0,
+                z: half,
+            },
+            spawn_side: (spawn_side.min(side) * f64::from(myriad_wire::grid::UNITS_PER_METRE)) as u32,
             seed: u64::from(keys.count(
                 "space.seed",
                 1,
@@ -262,11 +299,17 @@ impl Scripts {
                 "scripts.directory",
                 "Folder with the game's scripts; its main.luau is run first. Empty: the plaza that comes with Myriad.",
             ),
-            interrupts_max: keys.count(
-                "scripts.interrupts_max",
+            steps_per_call: keys.count(
+                "scripts.steps_per_call",
                 100_000,
                 100..=100_000_000,
-                "How long one script call may run, in interrupts (about one per loop turn or call).",
+                "How long one script call may run, in steps: turns of loops, function calls, steps of a pattern match.",
+            ),
+            steps_at_start: keys.count(
+                "scripts.steps_at_start",
+                10_000_000,
+                1000..=1_000_000_000,
+                "How long the scripts may take to load, and again to start, in steps.",
             ),
             memory_mib: keys.count("scripts.memory_mib", 256, 1..=16_384, "Most memory of the script VM, in MiB."),
         }
@@ -403,14 +446,27 @@ impl Cluster {
             "Where other nodes connect: QUIC with mutual TLS. Empty: nowhere, a node on its own.",
         );
         let listen = listen.and_then(|text| parse_address(keys, "cluster.listen", &text));
-        let peers = keys.texts("cluster.peers", &[], "Addresses of the nodes that this one connects to.");
-        let peers = peers.iter().filter_map(|text| parse_address(keys, "cluster.peers", text)).collect();
+        let peers = keys.texts(
+            "cluster.peers",
+            &[],
+            "Addresses of the nodes that this one connects to.",
+        );
+        let peers = peers
+            .iter()
+            .filter_map(|text| parse_address(keys, "cluster.peers", text))
+            .collect();
         Self {
             listen,
             peers,
             ca: keys.optional_path("cluster.ca", "PEM file with the cluster's certificate authority."),
-            certificate: keys.optional_path("cluster.certificate", "PEM file with this node's cluster certificate."),
-            key: keys.optional_path("cluster.key", "PEM file with the private key of the cluster certificate."),
+            certificate: keys.optional_path(
+                "cluster.certificate",
+                "PEM file with this node's cluster certificate.",
+            ),
+            key: keys.optional_path(
+                "cluster.key",
+                "PEM file with the private key of the cluster certificate.",
+            ),
         }
     }
 }
@@ -418,7 +474,10 @@ impl Cluster {
 fn parse_address(keys: &mut Keys, key: &str, text: &str) -> Option<SocketAddr> {
     let address = text.parse().ok();
     if address.is_none() {
-        keys.mistake(key, &format!("{text:?} is not an address such as \"127.0.0.1:4500\""));
+        keys.mistake(
+            key,
+            &format!("{text:?} is not an address such as \"127.0.0.1:4500\""),
+        );
     }
     address
 }
@@ -426,7 +485,11 @@ fn parse_address(keys: &mut Keys, key: &str, text: &str) -> Option<SocketAddr> {
 impl Log {
     fn read(keys: &mut Keys) -> Self {
         Self {
-            format: keys.choice("log.format", &["text", "json"], "How logs are written: \"text\" for people, or \"json\"."),
+            format: keys.choice(
+                "log.format",
+                &["text", "json"],
+                "How logs are written: \"text\" for people, or \"json\".",
+            ),
             filter: keys.text(
                 "log.filter",
                 "info",
@@ -443,16 +506,25 @@ mod tests {
     #[test]
     fn the_reference_parses_and_equals_the_defaults() {
         let reference = Config::reference();
-        let parsed = Config::parse("reference", &reference, []).expect("the reference is a valid configuration");
+        let parsed =
+            Config::parse("reference", &reference, []).expect("the reference is a valid configuration");
         let defaults = Config::parse("empty", "", []).expect("the defaults are valid");
         assert_eq!(format!("{parsed:?}"), format!("{defaults:?}"));
     }
 
     #[test]
     fn keys_that_contradict_each_other_are_mistakes() {
-        let text = "[node]\nroles = [\"gateway\"]\n[space]\nburst_ms = 10\n[cluster]\nlisten = \"127.0.0.1:1\"\n";
-        let error = Config::parse("x.toml", text, []).expect_err("three contradictions").to_string();
-        for part in ["3 mistake(s)", "cluster.ca", "cluster.peers", "x.toml:4: space.burst_ms"] {
+        let text =
+            "[node]\nroles = [\"gateway\"]\n[space]\nburst_ms = 10\n[cluster]\nlisten = \"127.0.0.1:1\"\n";
+        let error = Config::parse("x.toml", text, [])
+            .expect_err("three contradictions")
+            .to_string();
+        for part in [
+            "3 mistake(s)",
+            "cluster.ca",
+            "cluster.peers",
+            "x.toml:4: space.burst_ms",
+        ] {
             assert!(error.contains(part), "{part} in {error}");
         }
     }

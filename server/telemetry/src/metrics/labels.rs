@@ -1,7 +1,6 @@
 //! The values that labels may have: closed enums, so that the number of time series is known.
 
 use myriad_wire::CloseReason;
-use myriad_wire::track::{LEVELS, Level};
 
 /// A label of a metric: its name, and a closed set of values.
 pub trait Label: Copy + 'static {
@@ -72,28 +71,6 @@ labels! {
         /// They are handed to the edge.
         Send = "send",
     }
-    /// What bytes to clients are for.
-    PayloadKind as "kind" {
-        /// States of the near tier.
-        Near = "near",
-        /// States of the crowd tier.
-        Crowd = "crowd",
-        /// The own record, and each payload's header.
-        Own = "own",
-        /// Reliable messages: views, results, the handshake.
-        View = "view",
-    }
-    /// The levels at which a track is sent: near, and three of the crowd.
-    TrackLevel as "level" {
-        /// Every entity, every tick.
-        Near = "near",
-        /// Every entity every second tick: the crowd undegraded.
-        Crowd = "crowd",
-        /// Every fourth tick: degraded.
-        Quarter = "quarter",
-        /// Every eighth tick: degraded.
-        Eighth = "eighth",
-    }
     /// Why the fabric dropped a message.
     FabricDrop as "cause" {
         /// Nobody hosts the role.
@@ -140,16 +117,5 @@ impl Label for CloseReason {
 
     fn label(self) -> &'static str {
         CloseReason::label(self)
-    }
-}
-
-const _: () = assert!(
-    TrackLevel::ALL.len() == LEVELS,
-    "each level of tracks has a label"
-);
-
-impl From<Level> for TrackLevel {
-    fn from(level: Level) -> Self {
-        Self::ALL[level.index()]
     }
 }

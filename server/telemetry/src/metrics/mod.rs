@@ -9,7 +9,7 @@ mod roles;
 
 pub use instrument::{Amount, Count, CountBy, Instrument, PerLabel, Timing, TimingBy, Told};
 pub use labels::{
-    FabricDrop, FabricRefusal, GatewayStage, Label, LaneStage, PayloadKind, StorageOperation, TrackLevel,
+    FabricDrop, FabricRefusal, GatewayStage, Label, LaneStage, StorageOperation,
 };
 pub use roles::{
     EdgeMetrics, EdgeTotals, FabricMetrics, FabricTotals, GatewayMetrics, GatewayTotals, LaneMetrics,
@@ -169,18 +169,12 @@ mod tests {
         let mut gateway = GatewayMetrics::new(&metrics);
         let mut totals = GatewayTotals::default();
         totals.closes[CloseReason::NotYours] = 3;
-        totals.sent_bytes = PerLabel::from_fn(|kind: PayloadKind| kind.index() as u64);
-        totals.sends[TrackLevel::from(myriad_wire::track::Level::LAST)] = 9;
         gateway.set(&totals);
         for &reason in CloseReason::ALL {
             let series = format!("myriad_gateway_closes_total{{reason=\"{}\"}}", reason.label());
             let expected = if reason == CloseReason::NotYours { 3.0 } else { 0.0 };
             assert_eq!(value(&metrics, &series), Some(expected), "{series}");
         }
-        let view = value(&metrics, "myriad_gateway_sent_bytes_total{kind=\"view\"}");
-        assert_eq!(view, Some(3.0));
-        let eighth = value(&metrics, "myriad_gateway_sends_total{level=\"eighth\"}");
-        assert_eq!(eighth, Some(9.0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::instrument::{Amount, Count, CountBy, Instrument, Timing, TimingBy, Told};
 use super::labels::{
-    FabricDrop, FabricRefusal, GatewayStage, LaneStage, PayloadKind, StorageOperation, TrackLevel,
+    FabricDrop, FabricRefusal, GatewayStage, LaneStage, StorageOperation,
 };
 use super::{MetricInfo, Metrics};
 use myriad_wire::CloseReason;
@@ -103,9 +103,6 @@ role! {
         frozen: Amount = "Clients frozen now, because too much reliable data waits for them.",
         mirrored: Amount = "Entities in the mirror.",
         closes: CountBy<CloseReason> = "Sessions ended by the gateway or by their client, by reason.",
-        sent_bytes: CountBy<PayloadKind> = "Bytes for clients, by what they are for, without QUIC's overhead.",
-        sends: CountBy<TrackLevel> = "Tracks told to clients, by level; beyond crowd they are degraded.",
-        inbox_dropped: Count = "Messages from lanes dropped because the gateway's inbox was full.",
         sessions_opened: Count = "Connections that were given a session.",
         sessions_joined: Count = "Sessions that got their avatar for the first time.",
         inputs_unknown: Count = "Inputs for connections that the gateway does not know (any more).",

@@ -2,11 +2,11 @@
 
 use super::properties;
 use crate::lane::Lane;
+use myriad_wire::Tick;
 use myriad_wire::fabric::{
     ChangeRecord, EventRecord, Frame, JoinRecord, Keyframe, LayersRecord, LeaveRecord, TrackRecord,
 };
 use myriad_wire::schema::Audience;
-use myriad_wire::Tick;
 use myriad_world::{Handle, PropertyMask};
 
 /// The states of all entities, encoded once.
@@ -14,7 +14,8 @@ pub(super) fn tracks(lane: &mut Lane, now: Tick) -> Vec<TrackRecord> {
     lane.tracks.clear();
     lane.space.collect_subjects(&mut lane.subjects);
     for subject in &lane.subjects {
-        lane.tracks.add(subject.handle.slot, subject.layers, subject.position);
+        lane.tracks
+            .add(subject.handle.slot, subject.layers, subject.position);
     }
     lane.tracks.build(now)
 }
@@ -43,11 +44,17 @@ pub(super) fn delta(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
     let changes = space.changes();
     let changed = |(handle, mask)| {
         let properties = properties(lane, handle, Audience::All, mask);
-        (!properties.is_empty()).then_some(ChangeRecord { slot: handle.slot, properties })
+        (!properties.is_empty()).then_some(ChangeRecord {
+            slot: handle.slot,
+            properties,
+        })
     };
     let layers = |handle: Handle| {
         let sight = space.sight(handle).expect("the change log names the living");
-        LayersRecord { slot: handle.slot, layers: sight.layers }
+        LayersRecord {
+            slot: handle.slot,
+            layers: sight.layers,
+        }
     };
     Frame {
         joins: changes.joins().map(|handle| join_record(lane, handle)).collect(),
@@ -56,7 +63,10 @@ pub(super) fn delta(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
         leaves: changes
             .leaves()
             .iter()
-            .map(|handle| LeaveRecord { slot: handle.slot, generation: handle.generation })
+            .map(|handle| LeaveRecord {
+                slot: handle.slot,
+                generation: handle.generation,
+            })
             .collect(),
         ..head(lane, now, tracks)
     }
@@ -70,8 +80,16 @@ pub(super) fn keyframe(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Fram
         rules: lane.rules(),
         kinds: lane.space.kinds().schema(),
     };
-    let joins = lane.subjects.iter().map(|subject| join_record(lane, subject.handle)).collect();
-    Frame { keyframe: Some(keyframe), joins, ..head(lane, now, tracks) }
+    let joins = lane
+        .subjects
+        .iter()
+        .map(|subject| join_record(lane, subject.handle))
+        .collect();
+    Frame {
+        keyframe: Some(keyframe),
+        joins,
+        ..head(lane, now, tracks)
+    }
 }
 
 fn join_record(lane: &Lane, handle: Handle) -> JoinRecord {
@@ -86,4 +104,3 @@ fn join_record(lane: &Lane, handle: Handle) -> JoinRecord {
         properties: properties(lane, handle, Audience::All, PropertyMask::ALL),
     }
 }
-

@@ -55,10 +55,28 @@ fn send(
     for (gateway, reader) in lane.readers.iter_mut() {
         let full = std::mem::take(&mut reader.wants_full);
         let sessions = routes.remove(&gateway).unwrap_or_default();
-        let routes = ToGateway::Routes(Routes { epoch: lane.config.epoch, tick: now, full, sessions });
-        let frame = if full { keyframe.expect("made if any reader wants it") } else { frame };
+        let routes = ToGateway::Routes(Routes {
+            epoch: lane.config.epoch,
+            tick: now,
+            full,
+            sessions,
+        });
+        let frame = if full {
+            keyframe.expect("made if any reader wants it")
+        } else {
+            frame
+        };
         let to = RoleId::Gateway(gateway);
-        let mut post = |body: Bytes| output.messages.push((Envelope { to, from, link: reader.link.stamp() }, body));
+        let mut post = |body: Bytes| {
+            output.messages.push((
+                Envelope {
+                    to,
+                    from,
+                    link: reader.link.stamp(),
+                },
+                body,
+            ))
+        };
         post(codec::encode(&routes).into());
         post(frame.clone());
     }

@@ -14,15 +14,23 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn collect(lane: &mut Lane) -> BTreeMap<GatewayId, Vec<Route>> {
     let mut routes: BTreeMap<GatewayId, Vec<Route>> = BTreeMap::new();
     for (gateway, session, reason) in lane.avatars.take_ended() {
-        routes.entry(gateway).or_default().push(Route { session, state: RouteState::Ended(reason) });
+        routes.entry(gateway).or_default().push(Route {
+            session,
+            state: RouteState::Ended(reason),
+        });
     }
-    let wants_full: BTreeMap<GatewayId, bool> =
-        lane.readers.iter_mut().map(|(gateway, reader)| (gateway, reader.wants_full)).collect();
+    let wants_full: BTreeMap<GatewayId, bool> = lane
+        .readers
+        .iter_mut()
+        .map(|(gateway, reader)| (gateway, reader.wants_full))
+        .collect();
     let changed: BTreeMap<Handle, PropertyMask> = lane.space.changes().changed().collect();
     let resighted: Vec<Handle> = lane.space.changes().sees().collect();
     let mut announced: BTreeSet<SessionId> = BTreeSet::new();
     for (_, avatar) in lane.avatars.iter() {
-        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &avatar.session) else { continue };
+        let (Place::InWorld(handle), Some(session)) = (&avatar.place, &avatar.session) else {
+            continue;
+        };
         if !lane.space.alive(*handle) {
             continue;
         }
@@ -32,9 +40,16 @@ pub(super) fn collect(lane: &mut Lane) -> BTreeMap<GatewayId, Vec<Route>> {
         if announce {
             announced.insert(session.id);
         }
-        let mask = if announce { PropertyMask::ALL } else { changed.get(handle).copied().unwrap_or_default() };
+        let mask = if announce {
+            PropertyMask::ALL
+        } else {
+            changed.get(handle).copied().unwrap_or_default()
+        };
         let state = attached_route(lane, avatar, *handle, session, announce, mask);
-        let route = Route { session: session.id, state: RouteState::Attached(Box::new(state)) };
+        let route = Route {
+            session: session.id,
+            state: RouteState::Attached(Box::new(state)),
+        };
         routes.entry(session.gateway).or_default().push(route);
     }
     for (_, avatar) in lane.avatars.iter_mut() {
@@ -75,4 +90,3 @@ fn attached_route(
         results: session.results.clone(),
     }
 }
-

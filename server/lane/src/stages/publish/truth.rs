@@ -35,10 +35,18 @@ pub(super) fn collect(lane: &Lane, now: Tick, whole: bool) -> TruthTick {
         (entity, properties(lane, handle, Audience::All, mask))
     };
     let changes = if whole {
-        lane.subjects.iter().map(|subject| all(subject.handle, PropertyMask::ALL)).collect()
+        lane.subjects
+            .iter()
+            .map(|subject| all(subject.handle, PropertyMask::ALL))
+            .collect()
     } else {
-        let joined = space.changes().joins().map(|handle| all(handle, PropertyMask::ALL));
-        joined.chain(space.changes().changed().map(|(handle, mask)| all(handle, mask))).collect()
+        let joined = space
+            .changes()
+            .joins()
+            .map(|handle| all(handle, PropertyMask::ALL));
+        joined
+            .chain(space.changes().changed().map(|(handle, mask)| all(handle, mask)))
+            .collect()
     };
     TruthTick {
         lane: lane.config.lane,
