@@ -122,7 +122,7 @@ impl Client {
             match self.deframer.poll_message() {
                 Ok(Some(message)) => self.handle_message(&message),
                 Ok(None) => break,
-                Err(_) => self.fail(CloseReason::Oversized),
+                Err(fault) => self.fail(fault.close_reason()),
             }
         }
     }
@@ -265,8 +265,12 @@ impl Client {
         if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
             return Err(CommandError::Name);
         }
-        let is_long = |value: &Value| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
-        if arguments.len() > ARGUMENTS_MAX || arguments.iter().any(is_long) {
+        let is_allowed = |value: &Value| match value {
+            Value::Text(text) => text.len() <= TEXT_BYTES_MAX,
+            Value::Float(number) => number.is_finite(),
+            Value::Bool(_) | Value::Int(_) => true,
+        };
+        if arguments.len() > ARGUMENTS_MAX || !arguments.iter().all(is_allowed) {
             return Err(CommandError::Arguments);
         }
         let next = present
@@ -402,10 +406,13 @@ impl Client {
     fn handle_message(&mut self, bytes: &[u8]) {
         let size = LENGTH_BYTES + bytes.len();
         self.counters.messages += 1;
-        let Ok(message) = codec::decode::<ServerMessage>(bytes, SERVER_MESSAGE_BYTES_MAX) else {
-            self.counters.malformed += 1;
-            self.fail(CloseReason::Malformed);
-            return;
+        let message = match ServerMessage::from_bytes(bytes) {
+            Ok(message) => message,
+            Err(fault) => {
+                self.counters.malformed += 1;
+                self.fail(fault.close_reason());
+                return;
+            }
         };
         let is_view = matches!(message, ServerMessage::View(_));
         let bytes = &mut self.counters.bytes;
@@ -462,9 +469,7 @@ impl Client {
     }
 
     fn handle_joined(&mut self, joined: Joined) {
-        let (min, max) = (joined.rules.bounds_min, joined.rules.bounds_max);
-        let has_bounds = min.x <= max.x && min.y <= max.y && min.z <= max.z;
-        if !has_bounds || joined.clock.rate_mhz == 0 || joined.space != self.config.space {
+        if joined.space != self.config.space {
             self.fail(CloseReason::Malformed);
             return;
         }

@@ -19,7 +19,7 @@ pub(crate) struct ClockMap {
 impl ClockMap {
     /// For a space with this clock, whose rate must not be zero.
     pub(crate) fn new(clock: SpaceClock) -> Self {
-        assert!(clock.rate_mhz > 0, "checked when the join was read");
+        assert!(clock.rate_mhz > 0, "checked when the clock was decoded");
         Self {
             clock,
             current: None,

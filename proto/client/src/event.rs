@@ -134,8 +134,10 @@ pub enum CommandError {
     /// The name is empty or too long.
     #[error("a command's name has 1 to {NAME_BYTES_MAX} bytes")]
     Name,
-    /// Too many arguments, or a text too long.
-    #[error("a command has at most {ARGUMENTS_MAX} arguments, and a text at most {TEXT_BYTES_MAX} bytes")]
+    /// Too many arguments, a text too long, or a number that is not finite.
+    #[error(
+        "a command has at most {ARGUMENTS_MAX} arguments, texts of at most {TEXT_BYTES_MAX} bytes, finite numbers"
+    )]
     Arguments,
     /// Too long in all.
     #[error("the command exceeds the largest message")]

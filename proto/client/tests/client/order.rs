@@ -1,10 +1,8 @@
 //! What is told, and in which order, whatever the packets do: a random history of one view is cut into packets,
 //! which arrive in any order, twice, or never. The stream arrives in pieces, in order, at any time between them.
 
-mod common;
-
+use crate::server::{PERIOD_US, drain, framed, header, joined, payload, present, subject, wire};
 use bytes::Bytes;
-use common::{PERIOD_US, framed, header, joined, payload, present, subject, wire};
 use myriad_client::{Client, ClientEvent};
 use myriad_wire::client::{Change, Enter, Event, Leave, LeaveReason, ServerMessage, ViewUpdate};
 use myriad_wire::payload::PayloadHeader;
@@ -396,14 +394,14 @@ fn an_event_waits_for_the_states_of_its_tick_but_not_for_long() {
     let (who, now_us) = (subject(3, 1), 20 * PERIOD_US);
     let mut client = present(joined(), now_us);
     tell(&mut client, enter(19, who), now_us);
-    assert_eq!(common::drain(&mut client).len(), 1);
+    assert_eq!(drain(&mut client).len(), 1);
     tell(&mut client, wave(20, who), now_us);
     assert_eq!(client.poll_event(), None);
     assert_eq!(client.next_timeout_us(), Some(now_us + PERIOD_US));
     client.advance(now_us + PERIOD_US - 1);
     assert_eq!(client.poll_event(), None);
     client.advance(now_us + PERIOD_US);
-    let told = common::drain(&mut client);
+    let told = drain(&mut client);
     assert!(
         matches!(told[..], [ClientEvent::Event { tick: Tick(20), .. }]),
         "{told:?}"
@@ -422,7 +420,7 @@ fn a_late_state_of_a_subject_of_which_nothing_was_told_since_is_taken() {
     let mut client = present(joined(), now_us);
     tell(&mut client, enter(19, who), now_us);
     tell(&mut client, enter(21, subject(4, 1)), now_us);
-    assert_eq!(common::drain(&mut client).len(), 2);
+    assert_eq!(drain(&mut client).len(), 2);
     state(&mut client, 21, 2, 4);
     state(&mut client, 20, 1, 3);
     assert_eq!(client.view().get(who).unwrap().state_tick(), Tick(20));
@@ -445,7 +443,7 @@ fn the_next_life_of_a_slot_may_enter_before_the_last_one_leaves() {
     assert!(matches!(client.poll_event(), Some(ClientEvent::Enter { .. })));
     assert!(client.view().get(old).is_some() && client.view().get(new).is_some());
     state(&mut client, 90, 2, 3);
-    let told = common::drain(&mut client);
+    let told = drain(&mut client);
     assert!(matches!(told[..], [ClientEvent::Leave { .. }]), "{told:?}");
     state(&mut client, 91, 2, 3);
     assert_eq!(client.view().len(), 1);
@@ -469,7 +467,7 @@ fn states_of_a_slot_after_its_leave_reach_nobody() {
     };
     tell(&mut client, update, now_us);
     state(&mut client, 20, 2, 3);
-    assert_eq!(common::drain(&mut client).len(), 2);
+    assert_eq!(drain(&mut client).len(), 2);
     state(&mut client, 21, 2, 3);
     assert_eq!(client.counters().states.unknown, 1);
     let again = SubjectRef {
@@ -477,7 +475,7 @@ fn states_of_a_slot_after_its_leave_reach_nobody() {
         ..who
     };
     tell(&mut client, enter(90, again), now_us);
-    assert_eq!(common::drain(&mut client).len(), 1);
+    assert_eq!(drain(&mut client).len(), 1);
     state(&mut client, 22, 2, 3);
     assert_eq!(
         client.view().get(again).unwrap().state_tick(),

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use myriad_client::{Client, ClientConfig, ClientEvent};
-use myriad_wire::client::{Joined, LoggedIn, Rules, ServerMessage, Welcome};
+use myriad_wire::client::{Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome};
 use myriad_wire::codec;
 use myriad_wire::payload::{OwnRecord, PayloadHeader, put_chunk, put_group};
 use myriad_wire::track::{Level, encode_chunks};
 use myriad_wire::{
-    EntityId, Generation, IntentSeq, LaneHandle, Pos, SessionId, Slot, SpaceClock, SpaceId, SubjectRef, Tick,
-    WirePos,
+    EntityId, Generation, IntentSeq, KindId, LaneHandle, Pos, PropertyIndex, SessionId, Slot, SpaceClock,
+    SpaceId, SubjectRef, Tick, Value, WirePos,
 };
 
 pub(crate) const SPACE: SpaceId = SpaceId(1);
@@ -108,6 +108,45 @@ pub(crate) fn header(tick: u64, view_seq: u64) -> PayloadHeader {
 
 pub(crate) fn wire(x: i32) -> WirePos {
     WirePos { x, y: 0, z: -x }
+}
+
+/// A message arrives at time zero.
+pub(crate) fn receive(client: &mut Client, message: &ServerMessage) {
+    client.handle_stream(&framed(message), 0);
+}
+
+/// The header of a payload with this own record.
+pub(crate) fn own(tick: u64, intent_seq: u32, position: Pos, corrections: u32) -> PayloadHeader {
+    PayloadHeader {
+        own: OwnRecord {
+            intent_seq: IntentSeq(intent_seq),
+            position,
+            corrections,
+        },
+        ..header(tick, 0)
+    }
+}
+
+/// A payload without states arrives when its tick is due.
+pub(crate) fn datagram(client: &mut Client, header: &PayloadHeader) {
+    let now_us = header.tick.0 * PERIOD_US;
+    client.handle_datagram(payload(header, Level::NEAR, &[]), now_us);
+}
+
+/// A view into which `count` subjects come, from slot 0.
+pub(crate) fn view_of(tick: u64, count: u32) -> ServerMessage {
+    let enters = (0..count).map(|slot| Enter {
+        subject: subject(slot, 0),
+        entity: EntityId(u64::from(slot)),
+        kind: KindId(0),
+        position: wire(0),
+        properties: vec![(PropertyIndex(0), Value::Text("somebody".to_owned()))],
+    });
+    ServerMessage::View(ViewUpdate {
+        tick: Tick(tick),
+        enters: enters.collect(),
+        ..ViewUpdate::default()
+    })
 }
 
 /// All events there are.
