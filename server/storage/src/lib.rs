@@ -6,25 +6,32 @@
 //! still finds its old values. Nothing here runs on a lane's thread: a lane sends [`StorageRequest`]s to a
 //! [`StorageThread`] and reads [`StorageReply`]s in a later tick.
 //!
+//! The store on disk is behind the feature `redb` (on by default), so that the pure crates, which only speak these
+//! words, do not carry a database.
+//!
 //! Start with [`Storage`], then `redb_store.rs` for how it rests on disk and `thread.rs` for the queue.
 
 mod error;
 mod fence;
+#[cfg(feature = "redb")]
 mod lock;
 mod memory;
 mod record;
+#[cfg(feature = "redb")]
 mod redb_store;
 mod request;
 mod thread;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redb"))]
 mod conformance;
 
 pub use error::StorageError;
 pub use fence::{EntityEpoch, SaveOutcome};
+#[cfg(feature = "redb")]
 pub use lock::DirectoryLock;
 pub use memory::MemoryStorage;
 pub use record::SavedEntity;
+#[cfg(feature = "redb")]
 pub use redb_store::RedbStorage;
 pub use request::{StorageReply, StorageRequest, serve};
 pub use thread::{JoinError, Observer, Served, StorageThread, SubmitError};

@@ -17,7 +17,9 @@ pub struct MemoryStorage {
 /// Everything in a store.
 #[derive(Debug, Default)]
 struct Content {
-    entities: BTreeMap<EntityId, SavedEntity>,
+    /// Each entity's record, in the bytes that a disk would hold: what the simulator restores has been through
+    /// them.
+    entities: BTreeMap<EntityId, Vec<u8>>,
     /// Each account's avatar. Names only entities that `entities` holds.
     avatars: BTreeMap<String, EntityId>,
     meta: BTreeMap<String, Vec<u8>>,
@@ -33,7 +35,12 @@ impl MemoryStorage {
     /// Every entity saved, in ascending order of ids.
     #[must_use]
     pub fn entities(&self) -> Vec<SavedEntity> {
-        self.content().entities.values().cloned().collect()
+        let content = self.content();
+        content
+            .entities
+            .keys()
+            .map(|&entity| content.entity(entity))
+            .collect()
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -44,16 +51,19 @@ impl MemoryStorage {
 impl Storage for MemoryStorage {
     fn load_avatar(&mut self, account: &str) -> Result<Option<SavedEntity>, StorageError> {
         let content = self.content();
-        let avatar = content.avatars.get(account);
-        Ok(avatar.map(|entity| content.entities[entity].clone()))
+        Ok(content.avatars.get(account).map(|&avatar| content.entity(avatar)))
     }
 
     fn save(&mut self, entities: &[SavedEntity]) -> Result<Vec<SaveOutcome>, StorageError> {
-        for entity in entities {
-            record::encode(entity)?;
-        }
+        let records = entities
+            .iter()
+            .map(record::encode)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut content = self.content();
-        Ok(entities.iter().map(|entity| content.save(entity)).collect())
+        let batch = entities.iter().zip(records);
+        Ok(batch
+            .map(|(entity, record)| content.save(entity, record))
+            .collect())
     }
 
     fn meta(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
@@ -67,26 +77,32 @@ impl Storage for MemoryStorage {
 }
 
 impl Content {
-    fn save(&mut self, entity: &SavedEntity) -> SaveOutcome {
-        let held = self.entities.get(&entity.entity);
+    /// The entity `entity`, which must be there.
+    fn entity(&self, entity: EntityId) -> SavedEntity {
+        record::decode(entity, &self.entities[&entity]).expect("only whole records are kept")
+    }
+
+    fn save(&mut self, entity: &SavedEntity, record: Vec<u8>) -> SaveOutcome {
+        let known = self.entities.contains_key(&entity.entity);
+        let held = known.then(|| self.entity(entity.entity));
         let avatar = entity
             .account
             .as_ref()
             .and_then(|account| self.avatars.get(account));
-        let avatar_epoch = avatar.map(|avatar| self.entities[avatar].epoch);
-        let outcome = judge(entity.epoch, [held.map(|held| held.epoch), avatar_epoch]);
+        let avatar_epoch = avatar.map(|&avatar| self.entity(avatar).epoch);
+        let outcome = judge(entity.epoch, [held.as_ref().map(|held| held.epoch), avatar_epoch]);
         if outcome == SaveOutcome::Fenced {
             return outcome;
         }
-        if let Some(account) = held.and_then(|held| held.account.as_ref())
-            && self.avatars.get(account) == Some(&entity.entity)
+        if let Some(account) = held.and_then(|held| held.account)
+            && self.avatars.get(&account) == Some(&entity.entity)
         {
-            self.avatars.remove(account);
+            self.avatars.remove(&account);
         }
         if let Some(account) = &entity.account {
             self.avatars.insert(account.clone(), entity.entity);
         }
-        self.entities.insert(entity.entity, entity.clone());
+        self.entities.insert(entity.entity, record);
         outcome
     }
 }

@@ -175,7 +175,7 @@ impl Replies {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redb"))]
 mod tests {
     use super::*;
     use crate::conformance::entity;
