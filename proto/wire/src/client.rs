@@ -83,7 +83,8 @@ pub enum ServerMessage {
     Welcome(Welcome),
     /// Answer to `Login`.
     LoggedIn(LoggedIn),
-    /// Answer to `Join`: the avatar is in the world.
+    /// Answer to `Join`: the avatar is in the world. Comes again when the avatar has got another name on the wire,
+    /// because its lane was replaced; intents are then numbered anew.
     Joined(Box<Joined>),
     /// What changed in the view in one tick, other than states. Sent only for ticks in which something did.
     View(ViewUpdate),

@@ -2,6 +2,7 @@
 //! document against the code.
 
 mod allocation;
+mod document;
 mod golden;
 mod hand_packed;
 mod hostile;
