@@ -25,6 +25,7 @@ const TASK_MIN: usize = 8;
 ///
 /// Ids out of range, inserted twice or not inserted are bugs of the caller: every method that changes something
 /// panics on them, as its documentation says.
+#[derive(Debug)]
 pub struct Engine {
     pub(crate) config: Config,
     /// By id.
@@ -50,7 +51,7 @@ pub struct Engine {
 }
 
 /// One observer and its view.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Watcher {
     /// `None` while the id is not in use; the buffers wait for the next life.
     observer: Option<Observer>,

@@ -6,8 +6,7 @@
 //! touches, the run of cells within the circle's chord there, and scans the blocks that hold it, whole: the
 //! strangers in a block's ends are refused by the exact test like any other candidate.
 //!
-//! Cost of a rebuild: one sort of `subjects` 16-byte keys. Cost of a search: two binary searches per row, 2 to
-//! 4 ns per candidate. When a third of all subjects are candidates, a search scans the second copy instead, which
+//! When a third of all subjects are candidates, a search scans the second copy of the positions instead, which
 //! stands in the order of ids: there a block is a word of the view and nothing is scattered.
 
 use std::ops::Range;
@@ -24,11 +23,11 @@ const DENSE_SHARE: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Grid {
     cell_size: u32,
-    /// By id: block `w` holds the subjects `64 w ..`, with no layers where there is none.
+    /// By id: block `w` holds the subjects `64 w ..`, with nobody where there is none.
     by_id: Vec<Points>,
     /// Who stands where: sorted, no duplicates.
     places: Vec<Place>,
-    /// The same order as `places`, padded with points that nobody sees.
+    /// The same order as `places`, the last block padded with nobody.
     by_place: Vec<Points>,
     /// Sorted by `row`, no duplicates; together all of `places`.
     rows: Vec<Row>,
@@ -226,13 +225,15 @@ impl Grid {
         first + skipped..first + skipped + len
     }
 
-    /// Half the length of the longest chord that a circle around a point at `z` has within `row`.
+    /// Half the length of the longest chord that a circle around a point at `z` has within `row`, if they meet.
     fn half_chord(&self, row: i32, z: i64, outermost2: u64) -> Option<i64> {
         let low = i64::from(row) * i64::from(self.cell_size);
         let high = low + i64::from(self.cell_size) - 1;
         let gap = (low - z).max(z - high).max(0).unsigned_abs();
         let rest = outermost2.checked_sub(gap.checked_mul(gap)?)?;
-        i64::try_from(rest.isqrt()).ok()
+        Some(i64::from(
+            u32::try_from(rest.isqrt()).expect("a root has half the bits"),
+        ))
     }
 
     /// The number of the row or cell that holds a coordinate. Beyond the ends of `i32` it is the last one there:

@@ -19,6 +19,24 @@
 //! is integer arithmetic on AOI units and has no tolerance: [`oracle`] is the same rule as obvious code, and
 //! the tests compare the two event for event.
 //!
+//! # Cost
+//!
+//! With `S` subjects and `O` observers an update is: one sort of `S` 12-byte keys, `O` searches, and `3 O S / 64`
+//! words cleared, filled and compared; memory is `O S / 4` bytes for the views. A search costs two binary searches
+//! per row of cells, a few ns per block of 64 that is all in or all out, 2 to 3 ns per candidate in the blocks that
+//! are neither, and as much again per subject found where the view is a small part of everybody. An edge costs some
+//! 10 ns, a subject with an appeal beyond the observer's radius about 3 ns per observer, a steady tick no
+//! allocation.
+//!
+//! Milliseconds per update, release build, one thread of a busy 2-core Xeon, everybody moving:
+//!
+//! | observers x subjects | in view of each | edges | ms |
+//! |---|---|---|---|
+//! | 1,000 x 2,000 | all | 0 | 0.8 |
+//! | 1,000 x 2,000 | half | 22,000 | 6.5 |
+//! | 5,000 x 10,000 | 14 | 700 | 13 |
+//! | 5,000 x 10,000 | 800 | 53,000 | 50 |
+//!
 //! # What it does not know
 //!
 //! Entities, sessions, cells, the wire, time. An AOI unit is whatever the caller says (in Myriad 1/32 m), and a

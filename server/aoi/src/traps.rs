@@ -22,7 +22,7 @@ pub struct TrapEvent {
 }
 
 /// One trap and who is in it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Trap {
     /// `None` while the id is not in use; the buffers wait for the next trap.
     reach: Option<Reach>,
