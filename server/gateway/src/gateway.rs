@@ -272,16 +272,14 @@ impl Gateway {
     fn take_routes(&mut self, number: usize, routes: Routes) {
         let now = self.now;
         for route in routes.sessions {
-            let session = self
-                .sessions
-                .of_id(route.session)
-                .filter(|session| session.is_at(number));
-            match (session, route.state) {
-                (Some(session), RouteState::Attached(attached)) => {
+            match (self.sessions.of_id(route.session), route.state) {
+                (Some(session), RouteState::Attached(attached)) if session.is_at(number) => {
                     session.presence.take_route(*attached, now);
                     session.named_at = now;
                 }
-                (Some(session), RouteState::Ended(reason)) => session.ended_by_lane(reason),
+                (Some(session), RouteState::Ended(reason)) if session.is_at(number) => {
+                    session.ended_by_lane(reason);
+                }
                 // It ended here while the lane was about to attach it, or the lane has not heard of its end yet.
                 (None, RouteState::Attached(_)) => {
                     let detach = Detach {
@@ -290,7 +288,8 @@ impl Gateway {
                     };
                     self.lanes[number].report.detach.push(detach);
                 }
-                (None, RouteState::Ended(_)) => {}
+                // It is about to end here, or has.
+                (Some(_), _) | (None, RouteState::Ended(_)) => {}
             }
         }
         if routes.full {

@@ -31,7 +31,9 @@ pub(crate) struct Lane {
     /// This tick's routes, until its frame comes.
     routes: Option<Routes>,
     waiting: VecDeque<Arrival>,
-    /// Ticks of the gateway since a message came. Starts high: a lane never heard is silent.
+    /// A message came since the last tick of the gateway.
+    heard: bool,
+    /// Ticks of the gateway without a message. Starts high: a lane never heard is silent.
     silent_ticks: u64,
     /// The epoch of what was taken last.
     epoch: LaneEpoch,
@@ -59,6 +61,7 @@ impl Lane {
             needs_keyframe: true,
             routes: None,
             waiting: VecDeque::new(),
+            heard: false,
             silent_ticks: SILENT_TICKS_MAX + 1,
             epoch: LaneEpoch(0),
             report: Report::default(),
@@ -68,7 +71,7 @@ impl Lane {
 
     /// A message from the lane arrived.
     pub(crate) fn handle(&mut self, header: LinkHeader, body: &Bytes, counters: &mut Counters) {
-        self.silent_ticks = 0;
+        self.heard = true;
         // What is refused before the link has seen it leaves a gap there, and so comes again.
         let Ok(message) = codec::decode::<ToGateway>(body, NODE_MESSAGE_BYTES_MAX) else {
             counters.fabric_malformed += 1;
@@ -141,7 +144,7 @@ impl Lane {
 
     /// Whether nothing came for so long that nobody waits for it.
     pub(crate) fn is_silent(&self) -> bool {
-        self.silent_ticks > SILENT_TICKS_MAX
+        !self.heard && self.silent_ticks > SILENT_TICKS_MAX
     }
 
     /// Ticks of the gateway since a message came.
@@ -156,7 +159,11 @@ impl Lane {
 
     /// A tick of the gateway: takes what waits, if it is of `tick`.
     pub(crate) fn take(&mut self, tick: Option<Tick>) -> Option<Arrival> {
-        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        self.silent_ticks = if std::mem::take(&mut self.heard) {
+            0
+        } else {
+            self.silent_ticks + 1
+        };
         if tick.is_some() && self.next_tick() == tick {
             self.waiting.pop_front()
         } else {

@@ -271,7 +271,7 @@ impl Update<'_, '_> {
         }
         for (slot, goes_on) in goes_on.into_iter().enumerate() {
             if !goes_on {
-                self.end(Slot(slot as u32));
+                self.end(Slot(slot as u32), false);
             }
         }
         self.copy.handle = handle;
@@ -292,7 +292,7 @@ impl Update<'_, '_> {
                     self.renew(join);
                 }
                 Some(_) => {
-                    self.end(join.slot);
+                    self.end(join.slot, false);
                     self.start(join);
                 }
                 None => self.start(join),
@@ -346,7 +346,8 @@ impl Update<'_, '_> {
         }
     }
 
-    fn end(&mut self, slot: Slot) {
+    /// Ends the life in `slot`, if there is one. `told` says that this frame's events of the slot are taken.
+    fn end(&mut self, slot: Slot, told: bool) {
         let id = self.id(slot);
         let Some(subject) = self.copy.subjects[slot.0 as usize].take() else {
             return;
@@ -354,17 +355,20 @@ impl Update<'_, '_> {
         self.copy.living -= 1;
         self.sink.engine.remove_subject(id);
         if subject.born != self.sink.now {
+            let last_words = told && self.sink.records.evented().contains(id);
+            let (subject, layers) = (subject.name, subject.layers);
             self.sink.records.put_ended(Ended {
                 id,
-                subject: subject.name,
-                layers: subject.layers,
+                subject,
+                layers,
+                last_words,
             });
         }
     }
 
     fn leave(&mut self, slot: Slot, generation: Generation) {
         match self.copy.subject(slot) {
-            Some(subject) if subject.name.generation == generation => self.end(slot),
+            Some(subject) if subject.name.generation == generation => self.end(slot, true),
             _ => self.sink.counters.records_refused += 1,
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Ended {
     pub(crate) subject: SubjectRef,
     /// Its layers at the end.
     pub(crate) layers: u32,
+    /// This tick's events under its id are its own, not those of the next life.
+    pub(crate) last_words: bool,
 }
 
 /// Encoded records.

@@ -144,7 +144,7 @@ impl ClientView {
             }
             self.dirty.remove(ended.id);
             self.owed.push(ended.subject);
-            if at.records.evented().contains(ended.id) && ended.layers & observer.sees != 0 {
+            if ended.last_words && ended.layers & observer.sees != 0 {
                 if self.frozen {
                     at.counters.events_dropped += u64::from(at.records.events(ended.id).count);
                 } else {
