@@ -77,6 +77,7 @@ impl Connection {
 
     /// Sends what the core has to send, then waits until something arrives, but not beyond `until`, and hands
     /// all that is there to the core. With an `until` in the past it reads what is there and returns at once.
+    /// Take the core's events between two calls: while something is due and not taken, it does not wait.
     /// May be dropped at any await without harm.
     pub async fn wait(&mut self, until: Instant) -> Waited {
         self.core.advance(now_us());

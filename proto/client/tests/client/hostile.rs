@@ -3,10 +3,10 @@
 use crate::server::{
     config, datagram, drain, framed, joined, own, payload, present, receive, subject, view_of,
 };
-use myriad_client::limits::{HELD_DATAGRAMS_MAX, QUEUE_BYTES_PAUSE, SLOTS_MAX};
+use myriad_client::limits::{HELD_DATAGRAMS_MAX, PROPERTY_BYTES_MAX, QUEUE_BYTES_PAUSE, SLOTS_MAX};
 use myriad_client::{Client, ClientEvent};
 use myriad_wire::client::{Change, Enter, Event, Joined, Leave, LeaveReason, ServerMessage, ViewUpdate};
-use myriad_wire::limits::SERVER_MESSAGE_BYTES_MAX;
+use myriad_wire::limits::{SERVER_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use myriad_wire::payload::{OwnRecord, PayloadHeader};
 use myriad_wire::track::Level;
 use myriad_wire::{
@@ -42,6 +42,34 @@ fn a_slot_beyond_all_reason_ends_the_session() {
     receive(&mut client, &ServerMessage::View(view));
     let told = drain(&mut client);
     assert_eq!(told.last(), Some(&ClientEvent::Closed(CloseReason::Oversized)));
+}
+
+#[test]
+fn property_values_without_end_end_the_session() {
+    let mut client = present(joined(), 0);
+    let text = Value::Text("x".repeat(TEXT_BYTES_MAX));
+    let enters = |first: u32| {
+        (first..first + 900).map(|slot| Enter {
+            subject: subject(slot, 0),
+            entity: EntityId(0),
+            kind: KindId(0),
+            position: WirePos::default(),
+            properties: vec![(PropertyIndex(0), text.clone())],
+        })
+    };
+    let mut first = 0;
+    while client.closed().is_none() {
+        let update = ViewUpdate {
+            tick: Tick(1),
+            enters: enters(first).collect(),
+            ..ViewUpdate::default()
+        };
+        receive(&mut client, &ServerMessage::View(update));
+        drain(&mut client);
+        first += 900;
+    }
+    assert_eq!(client.closed(), Some(CloseReason::Oversized));
+    assert!(client.view().len() * TEXT_BYTES_MAX <= PROPERTY_BYTES_MAX);
 }
 
 #[test]
@@ -223,7 +251,7 @@ proptest! {
     #[test]
     fn no_server_makes_the_client_panic(
         intent_seq in prop_oneof![Just(0), any::<u32>()],
-        rate_mhz in 1u32..=1_000_000,
+        rate_mhz in 100u32..=1_000_000,
         origin_us in any::<u64>(),
         base in any::<u64>(),
         position in any::<[i32; 3]>(),

@@ -315,7 +315,9 @@ proptest! {
                 prop_assert_eq!(drain(&mut client), []);
             }
         }
-        prop_assume!(client.counters().intents_lost == 0);
+        if client.counters().intents_lost > 0 {
+            return Ok(());
+        }
         // Once everything has arrived, the prediction is the truth.
         let mut tick = 1_000;
         while client.own_authoritative().unwrap().0.0 != server.applied || !up.is_empty() || tick == 1_000 {
