@@ -6,6 +6,7 @@
 //! its entities are, so a server that measures itself wrongly is found out. Read [`options`] for what can be asked
 //! and [`report`] for what is answered.
 
+pub mod aoi;
 mod bits;
 mod bot;
 mod cpu;
@@ -21,6 +22,8 @@ pub mod report;
 mod run;
 mod sample;
 mod speed;
+#[cfg(test)]
+mod stage;
 mod summary;
 mod text;
 mod truth;

@@ -29,6 +29,20 @@ pub enum MotionKind {
     Luacluster,
 }
 
+impl MotionKind {
+    /// As the command line and the report call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Waypoint => "waypoint",
+            Self::Steer => "steer",
+            Self::Erratic => "erratic",
+            Self::Luacluster => "luacluster",
+        }
+    }
+}
+
 /// Slowest and fastest walk, in metres per second.
 const SPEED_M_S: (f64, f64) = (2.0, 5.0);
 /// The speed and the length of a leg of [`MotionKind::Luacluster`].

@@ -11,7 +11,7 @@ use crate::histogram::Histogram;
 use crate::truth::{Row, TickTruth, Truth};
 use crate::view::TrueView;
 use myriad_client::{Client, Subject};
-use myriad_wire::track::Level;
+use myriad_wire::track::{LEVELS, Level};
 use myriad_wire::{Pos, SpaceClock, Tick};
 
 /// Staleness up to which an entity counts as covered, in milliseconds.
@@ -21,7 +21,7 @@ const PROPERTY_LATE_S: f64 = 3.0;
 /// One in so many subjects is asked for its shown position at each client and tick.
 pub(crate) const SHOWN_ONE_IN: usize = 16;
 /// One in so many subjects has its properties compared at each client and tick.
-const PROPERTIES_ONE_IN: usize = 64;
+const PROPERTIES_ONE_IN: usize = 128;
 /// Ages in ticks that are counted in an array; older states are few and told one by one.
 const AGES: usize = 128;
 /// Shown errors are counted in steps of a millimetre.
@@ -163,8 +163,9 @@ pub(crate) struct Moment<'a> {
 struct Ages {
     /// The tick due now: age 0.
     base: Tick,
-    near: [u32; AGES],
-    all: [u32; AGES],
+    /// Of each age two counts: without the near tier, and the near tier.
+    counts: [[u32; 2]; AGES],
+    /// Of which each is one.
     old: Vec<Tick>,
 }
 
@@ -172,19 +173,16 @@ impl Ages {
     fn new(base: Tick) -> Self {
         Self {
             base,
-            near: [0; AGES],
-            all: [0; AGES],
+            counts: [[0; 2]; AGES],
             old: Vec::new(),
         }
     }
 
+    #[inline]
     fn add(&mut self, tick: Tick, near: bool) {
-        let age = self.base.since(tick) as usize;
-        if age < AGES {
-            self.all[age] += 1;
-            self.near[age] += u32::from(near);
-        } else {
-            self.old.push(tick);
+        match self.counts.get_mut(self.base.since(tick) as usize) {
+            Some(counts) => counts[usize::from(near)] += 1,
+            None => self.old.push(tick),
         }
     }
 
@@ -201,15 +199,46 @@ impl Ages {
             pairs += all;
             fresh += if ms <= COVERED_MS { all } else { 0 };
         };
-        for (age, (all, near)) in self.all.iter().zip(&self.near).enumerate() {
-            if *all > 0 {
-                tell(self.base - age as u64, u64::from(*all), u64::from(*near));
+        for (age, [crowd, near]) in self.counts.iter().enumerate() {
+            if crowd + near > 0 {
+                tell(self.base - age as u64, u64::from(crowd + near), u64::from(*near));
             }
         }
         self.old.iter().for_each(|tick| tell(*tick, 1, 0));
         (fresh, pairs)
     }
 }
+
+/// Errors of decoded states.
+#[derive(Default)]
+struct CodecErrors {
+    compared: u64,
+    near: u32,
+    crowd: i128,
+}
+
+impl CodecErrors {
+    #[inline]
+    fn add(&mut self, truth: Pos, subject: Subject<'_>) {
+        self.compared += 1;
+        let decoded = subject.position();
+        let error = [
+            truth.x.abs_diff(decoded.x),
+            truth.y.abs_diff(decoded.y),
+            truth.z.abs_diff(decoded.z),
+        ];
+        match subject.level() {
+            None | Some(Level::NEAR) => self.near = self.near.max(error[0].max(error[1]).max(error[2])),
+            Some(_) => {
+                let square = error.iter().map(|axis| i128::from(*axis).pow(2)).sum();
+                self.crowd = self.crowd.max(square);
+            }
+        }
+    }
+}
+
+/// The moment that a client shows, by the level of a subject: the two ticks around it, and where between.
+type ShownMoments<'a> = [Option<(&'a TickTruth, &'a TickTruth, f64)>; LEVELS + 1];
 
 impl Sampler {
     /// Takes a sample: staleness and codec error of all, shown error and properties of those whose turn it is.
@@ -223,19 +252,16 @@ impl Sampler {
     ) {
         self.find_rows(moment);
         let mut ages = Ages::new(moment.clock.tick_at(moment.now_us));
-        if moment.true_view.is_known() {
-            self.add_true_view(moment, &mut ages);
-        } else {
-            for subject in moment.client.view().iter() {
-                ages.add(subject.state_tick(), subject.level() == Some(Level::NEAR));
-            }
-        }
+        let mut errors = CodecErrors::default();
+        self.look(moment, &mut ages, &mut errors);
         let (fresh, pairs) = ages.tell(moment, measuring, tally);
         if measuring {
             tally.client_ticks += 1;
             tally.pairs += pairs;
+            tally.codec_states += errors.compared;
+            tally.codec_near = tally.codec_near.max(errors.near);
+            tally.codec_crowd = tally.codec_crowd.max(errors.crowd);
             coverage.record(moment.now_us, fresh, pairs);
-            self.compare_states(moment, tally);
             self.compare_shown(moment, tally);
             self.compare_properties(moment, self.turn % PROPERTIES_ONE_IN, PROPERTIES_ONE_IN, tally);
         }
@@ -259,13 +285,26 @@ impl Sampler {
         self.made_at = (!self.rows.contains(&NO_ROW)).then_some(moment.edges);
     }
 
-    /// The age of every member of the true view: of its last state, or of its enter if the client has none.
-    fn add_true_view(&self, moment: &Moment<'_>, ages: &mut Ages) {
+    /// One pass over all subjects: the age of every member of the true view (of its last state, or of its enter if
+    /// the client has none), and the error of every state whose tick's truth is remembered.
+    fn look(&self, moment: &Moment<'_>, ages: &mut Ages, errors: &mut CodecErrors) {
         let members = moment.true_view.members();
-        let all_members = *members == self.held;
+        let has_truth = moment.true_view.is_known();
+        let all_members = !has_truth || *members == self.held;
+        let newest = moment.truth.newest().map_or(Tick(0), |newest| newest.tick);
+        let mut by_age: Vec<Option<&TickTruth>> = Vec::new();
+        moment.truth.by_age(&mut by_age);
         for (subject, row) in moment.client.view().iter().zip(&self.rows) {
+            let tick = subject.state_tick();
             if all_members || members.contains(*row) {
-                ages.add(subject.state_tick(), subject.level() == Some(Level::NEAR));
+                ages.add(tick, subject.level() == Some(Level::NEAR));
+            }
+            // A state newer than the truth's newest tick wraps round to an age beyond the end.
+            let age = newest.0.wrapping_sub(tick.0) as usize;
+            if let Some(Some(truth)) = by_age.get(age)
+                && let Some(place) = truth.positions.get(*row as usize)
+            {
+                errors.add(*place, subject);
             }
         }
         if !all_members {
@@ -277,49 +316,27 @@ impl Sampler {
         }
     }
 
-    fn compare_states(&self, moment: &Moment<'_>, tally: &mut Tally) {
-        let Some(newest) = moment.truth.newest() else {
-            return;
-        };
-        let mut by_age: Vec<Option<&TickTruth>> = Vec::new();
-        moment.truth.by_age(&mut by_age);
-        let (mut compared, mut near, mut crowd) = (0, 0, 0);
-        for (subject, row) in moment.client.view().iter().zip(&self.rows) {
-            // A state newer than the truth's newest tick wraps round to an age beyond the end.
-            let age = newest.tick.0.wrapping_sub(subject.state_tick().0);
-            let Some(Some(truth)) = by_age.get(age as usize) else {
-                continue;
-            };
-            let Some(place) = truth.positions.get(*row as usize) else {
-                continue;
-            };
-            compared += 1;
-            let error = apart(*place, subject.position());
-            match subject.level() {
-                None | Some(Level::NEAR) => near = near.max(error[0].max(error[1]).max(error[2])),
-                Some(_) => crowd = crowd.max(square(error)),
-            }
-        }
-        tally.codec_states += compared;
-        tally.codec_near = tally.codec_near.max(near);
-        tally.codec_crowd = tally.codec_crowd.max(crowd);
-    }
-
     fn compare_shown(&self, moment: &Moment<'_>, tally: &mut Tally) {
         let Some(tick_now) = moment.client.tick_now(moment.now_us) else {
             return;
         };
+        let moments = shown_moments(moment);
         let turn = self.turn % SHOWN_ONE_IN;
         let subjects = moment.client.view().iter().zip(&self.rows);
         for (subject, row) in subjects.skip(turn).step_by(SHOWN_ONE_IN) {
-            if *row == NO_ROW {
+            let level = subject.level();
+            let around = moments[level.map_or(LEVELS, Level::index)];
+            let Some(truth) = around.and_then(|(older, newer, share)| between(older, newer, share, *row))
+            else {
                 continue;
-            }
-            if let Some(error) = shown_error(moment, subject, *row, tick_now) {
-                tally.shown_all.record(error * STEPS_PER_METRE, 1);
-                if subject.level() == Some(Level::NEAR) {
-                    tally.shown_near.record(error * STEPS_PER_METRE, 1);
-                }
+            };
+            let shown = subject.shown(tick_now).position;
+            let shown = [f64::from(shown.x), f64::from(shown.y), f64::from(shown.z)];
+            let d2: f64 = (0..3).map(|axis| (shown[axis] - truth[axis]).powi(2)).sum();
+            let error = d2.sqrt() / UNITS * STEPS_PER_METRE;
+            tally.shown_all.record(error, 1);
+            if level == Some(Level::NEAR) {
+                tally.shown_near.record(error, 1);
             }
         }
     }
@@ -349,24 +366,251 @@ impl Sampler {
     }
 }
 
-/// How far, in metres, the subject is shown from where it truly was one interpolation delay ago.
-fn shown_error(moment: &Moment<'_>, subject: Subject<'_>, row: Row, tick_now: f64) -> Option<f64> {
-    let delay_us = moment.client.delay_us(subject.level());
-    let then_us = moment.now_us.saturating_sub(delay_us);
-    let tick = moment.clock.tick_at(then_us);
-    let (start_us, end_us) = (moment.clock.due_us(tick), moment.clock.due_us(tick + 1));
-    let share = then_us.saturating_sub(start_us) as f64 / (end_us - start_us).max(1) as f64;
-    let truth = moment.truth.between(row, tick.0 as f64 + share)?;
-    let shown = subject.shown(tick_now).position;
-    let shown = [f64::from(shown.x), f64::from(shown.y), f64::from(shown.z)];
-    let d2: f64 = (0..3).map(|axis| (shown[axis] - truth[axis]).powi(2)).sum();
-    Some(d2.sqrt() / UNITS)
+/// What each level's subjects should show now: the truth one interpolation delay ago.
+fn shown_moments<'a>(moment: &Moment<'a>) -> ShownMoments<'a> {
+    std::array::from_fn(|level| {
+        // Behind the levels stand subjects of which only the enter is known.
+        let level = u8::try_from(level).ok().and_then(Level::new);
+        let then_us = moment.now_us.saturating_sub(moment.client.delay_us(level));
+        let tick = moment.clock.tick_at(then_us);
+        let (start_us, end_us) = (moment.clock.due_us(tick), moment.clock.due_us(tick + 1));
+        let share = then_us.saturating_sub(start_us) as f64 / (end_us - start_us).max(1) as f64;
+        moment.truth.around(tick.0 as f64 + share)
+    })
 }
 
-fn apart(a: Pos, b: Pos) -> [u32; 3] {
-    [a.x.abs_diff(b.x), a.y.abs_diff(b.y), a.z.abs_diff(b.z)]
+/// Where the entity in `row` was, in position units. `None` if it was not alive in both ticks.
+fn between(older: &TickTruth, newer: &TickTruth, share: f64, row: Row) -> Option<[f64; 3]> {
+    let (a, b) = (older.position(row)?, newer.position(row)?);
+    let axis = |a: i32, b: i32| f64::from(a) + (f64::from(b) - f64::from(a)) * share;
+    Some([axis(a.x, b.x), axis(a.y, b.y), axis(a.z, b.z)])
 }
 
-fn square(error: [u32; 3]) -> i128 {
-    error.iter().map(|axis| i128::from(*axis).pow(2)).sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::Stage;
+    use crate::truth::tests::CLOCK;
+    use crate::view::{Sight, ToldEdge, ViewCheck};
+    use myriad_client::ClientEvent;
+    use myriad_wire::Slot;
+
+    /// A client whose samples are taken, and the server that it believes.
+    struct Run {
+        stage: Stage,
+        view: ViewCheck,
+        sampler: Sampler,
+        coverage: Coverage,
+        tally: Tally,
+        edges: u64,
+    }
+
+    const PLACES: [(f64, f64); 4] = [(0.0, 0.0), (10.0, 0.0), (20.0, 5.0), (30.0, -5.0)];
+
+    impl Run {
+        fn new() -> Self {
+            let mut view = ViewCheck::default();
+            let sight = Sight {
+                radius: 3200,
+                sees: u32::MAX,
+            };
+            view.start(Tick(0), 0, sight);
+            Self {
+                stage: Stage::new(&PLACES),
+                view,
+                sampler: Sampler::default(),
+                coverage: Coverage::default(),
+                tally: Tally::default(),
+                edges: 0,
+            }
+        }
+
+        /// A sample `late_us` after the arrival of the current tick.
+        fn sample(&mut self, late_us: u64) {
+            while let Some(event) = self.stage.client.poll_event() {
+                if let ClientEvent::Enter { tick, entity, .. } = event {
+                    self.edges += 1;
+                    self.view.handle_told(ToldEdge {
+                        tick,
+                        entity,
+                        enter: true,
+                    });
+                }
+            }
+            self.view.advance(&self.stage.truth);
+            let moment = Moment {
+                client: &self.stage.client,
+                edges: self.edges,
+                clock: &CLOCK,
+                now_us: self.stage.now_us() + late_us,
+                truth: &self.stage.truth,
+                true_view: &self.view.truth,
+            };
+            self.sampler
+                .sample(&moment, true, &mut self.coverage, &mut self.tally);
+        }
+    }
+
+    /// Everybody at `PLACES`, walking east at 5 m/s.
+    fn walking(tick: u64) -> Vec<(f64, f64)> {
+        PLACES.iter().map(|(x, z)| (x + 0.5 * tick as f64, *z)).collect()
+    }
+
+    fn honest(level: Level, ticks: u64) -> Run {
+        let mut run = Run::new();
+        for tick in 1..=ticks {
+            run.stage.honest_tick(&walking(tick), level);
+            run.sample(0);
+        }
+        run
+    }
+
+    #[test]
+    fn an_honest_near_tier_is_as_fresh_as_its_journey_and_exact_to_its_grid() {
+        let run = honest(Level::NEAR, 40);
+        // The very first sample shows enters of which no state is known: older than the near tier's states.
+        assert_eq!(run.tally.all_ms.max(), 3.0);
+        assert_eq!(run.tally.near_ms.total(), 160);
+        assert!(run.tally.codec_near <= 8 && run.tally.codec_states == 160);
+        assert_eq!(run.coverage.finish().expect("measured").min, 1.0);
+        let shown = run.tally.shown_all.quantile(0.99).expect("measured");
+        // Three milliseconds' walk and the grid.
+        assert!(shown / STEPS_PER_METRE < 0.05, "{shown}");
+    }
+
+    #[test]
+    fn the_crowd_tier_is_a_tick_staler_and_coarser() {
+        let run = honest(Level::CROWD, 40);
+        assert_eq!(run.tally.all_ms.max(), 103.0);
+        assert!(run.tally.codec_crowd > 0 && run.tally.codec_crowd <= 3 * 32 * 32);
+    }
+
+    #[test]
+    fn a_silent_server_is_found_stale_and_then_uncovered() {
+        let mut run = honest(Level::NEAR, 5);
+        for tick in 6..=34 {
+            let told = run.stage.next_tick(&walking(tick));
+            run.stage.tell_truth(&told);
+            run.sample(0);
+        }
+        assert_eq!(run.tally.all_ms.max(), 2903.0);
+        assert_eq!(run.coverage.finish().expect("measured").min, 1.0);
+        for tick in 35..=60 {
+            let told = run.stage.next_tick(&walking(tick));
+            run.stage.tell_truth(&told);
+            run.sample(0);
+        }
+        assert_eq!(run.tally.all_ms.max(), 5503.0);
+        let coverage = run.coverage.finish().expect("measured");
+        assert_eq!(coverage.min, 0.0);
+        assert_eq!((coverage.pairs, coverage.fresh), (240, 4 * 34));
+    }
+
+    #[test]
+    fn states_older_than_the_array_of_ages_are_counted_too() {
+        let mut run = honest(Level::NEAR, 5);
+        run.sample(20_000_000);
+        assert_eq!(run.tally.all_ms.max(), 20_003.0);
+        assert_eq!(run.tally.all_ms.total(), 24);
+    }
+
+    #[test]
+    fn who_should_be_in_view_and_is_not_ages_from_its_true_enter() {
+        let mut run = honest(Level::NEAR, 5);
+        for tick in 6..=10 {
+            let mut places = walking(tick);
+            places.push((1.0, 1.0));
+            let told = run.stage.next_tick(&places);
+            run.stage.tell_truth(&told);
+            let told: Vec<_> = told.entities[..4]
+                .iter()
+                .map(|told| (told.slot, told.position))
+                .collect();
+            run.stage.send_states(Level::NEAR, &told);
+            run.sample(0);
+        }
+        assert_eq!(run.tally.all_ms.max(), 403.0, "it is there since tick 6");
+        assert_eq!(run.tally.pairs, 4 * 5 + 5 * 5);
+    }
+
+    #[test]
+    fn who_has_left_the_true_view_counts_no_more() {
+        let mut run = honest(Level::NEAR, 5);
+        let mut places = walking(6);
+        places[3] = (500.0, 0.0);
+        run.stage.honest_tick(&places, Level::NEAR);
+        run.sample(0);
+        assert_eq!(run.tally.pairs, 4 * 5 + 3);
+    }
+
+    #[test]
+    fn a_displaced_state_is_a_codec_error_and_a_shown_error() {
+        let mut run = honest(Level::NEAR, 5);
+        for tick in 6..=30 {
+            let told = run.stage.next_tick(&walking(tick));
+            run.stage.tell_truth(&told);
+            let mut states: Vec<_> = told
+                .entities
+                .iter()
+                .map(|told| (told.slot, told.position))
+                .collect();
+            states[2].1.z += 1024;
+            run.stage.send_states(Level::NEAR, &states);
+            run.sample(0);
+        }
+        assert!(
+            (1016..=1032).contains(&run.tally.codec_near),
+            "{}",
+            run.tally.codec_near
+        );
+        assert!(run.tally.shown_all.max() > 900.0);
+    }
+
+    #[test]
+    fn states_swapped_between_two_entities_are_a_codec_error() {
+        let mut run = honest(Level::CROWD, 5);
+        for tick in 6..=8 {
+            let told = run.stage.next_tick(&walking(tick));
+            run.stage.tell_truth(&told);
+            let place = |row: usize| told.entities[row].position;
+            let states = [
+                (Slot(0), place(0)),
+                (Slot(1), place(2)),
+                (Slot(2), place(1)),
+                (Slot(3), place(3)),
+            ];
+            run.stage.send_states(Level::CROWD, &states);
+            run.sample(0);
+        }
+        let metres = (run.tally.codec_crowd as f64).sqrt() / UNITS;
+        assert!((11.0..11.5).contains(&metres), "{metres}");
+    }
+
+    #[test]
+    fn without_truth_staleness_is_over_the_clients_own_view() {
+        let mut run = Run::new();
+        run.view = ViewCheck::default();
+        run.stage.honest_tick(&walking(1), Level::NEAR);
+        run.stage.truth = Truth::default();
+        run.sample(0);
+        assert_eq!(run.tally.all_ms.total(), 4);
+        assert_eq!((run.tally.codec_states, run.tally.shown_all.total()), (0, 0));
+    }
+
+    #[test]
+    fn coverage_is_the_worst_second_and_the_sum() {
+        let mut coverage = Coverage::default();
+        for (now_us, fresh) in [
+            (1_000_000, 10),
+            (1_500_000, 10),
+            (2_000_000, 5),
+            (2_900_000, 9),
+            (3_000_000, 10),
+        ] {
+            coverage.record(now_us, fresh, 10);
+        }
+        let found = coverage.finish().expect("measured");
+        assert_eq!((found.min, found.fresh, found.pairs), (0.7, 44, 50));
+        assert_eq!(Coverage::default().finish(), None);
+    }
 }

@@ -9,8 +9,13 @@ impl Display for Report {
         let header = &self.header;
         writeln!(
             f,
-            "{} clients, {} entities, {} Hz, {:.1} s, motion {:?}, seed {}",
-            self.clients, self.entities, self.hz, header.seconds, self.motion, self.seed
+            "{} clients, {} entities, {} Hz, {:.1} s, motion {}, seed {}",
+            self.clients,
+            self.entities,
+            self.hz,
+            header.seconds,
+            self.motion.name(),
+            self.seed
         )?;
         writeln!(
             f,

@@ -170,16 +170,12 @@ impl Truth {
         }
     }
 
-    /// Where the entity in `row` was at `tick` with its fraction, between the two ticks around it. `None` if one
-    /// of them is not remembered or the entity was not alive in both.
-    pub(crate) fn between(&self, row: Row, tick: f64) -> Option<[f64; 3]> {
+    /// The two remembered ticks around `tick` with its fraction, and where between them it lies, 0 to 1.
+    pub(crate) fn around(&self, tick: f64) -> Option<(&TickTruth, &TickTruth, f64)> {
         let after = self.ring.partition_point(|truth| truth.tick.0 as f64 <= tick);
         let (older, newer) = (self.ring.get(after.checked_sub(1)?)?, self.ring.get(after)?);
-        let (a, b) = (older.position(row)?, newer.position(row)?);
         let (start, end) = (older.tick.0 as f64, newer.tick.0 as f64);
-        let share = (tick - start) / (end - start);
-        let axis = |a: i32, b: i32| f64::from(a) + (f64::from(b) - f64::from(a)) * share;
-        Some([axis(a.x, b.x), axis(a.y, b.y), axis(a.z, b.z)])
+        Some((older, newer, (tick - start) / (end - start)))
     }
 
     /// Counts anew from here: what was before belongs to no measurement.
@@ -295,13 +291,17 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn between_two_ticks_everybody_is_on_the_line() {
-        let truth = truth(&[told(5, &[(0.0, 0.0)]), told(6, &[(1.0, 2.0)])]);
-        assert_eq!(truth.between(0, 5.25), Some([256.0, 0.0, 512.0]));
-        assert_eq!(truth.between(0, 5.0), Some([0.0, 0.0, 0.0]));
-        assert_eq!(truth.between(0, 6.5), None);
-        assert_eq!(truth.between(0, 4.5), None);
-        assert_eq!(truth.between(7, 5.5), None);
+    fn a_moment_lies_between_the_ticks_around_it() {
+        let truth = truth(&[told(5, &[(0.0, 0.0)]), told(6, &[]), told(8, &[])]);
+        let around = |tick| {
+            truth
+                .around(tick)
+                .map(|(a, b, share)| (a.tick.0, b.tick.0, share))
+        };
+        assert_eq!(around(5.25), Some((5, 6, 0.25)));
+        assert_eq!(around(6.0), Some((6, 8, 0.0)));
+        assert_eq!(around(7.0), Some((6, 8, 0.5)));
+        assert_eq!((around(4.5), around(8.0)), (None, None));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Thresholds {
     pub consistent: bool,
     /// Views, avatars, speeds, properties and the clock against the truth trace.
     pub truth: bool,
+    /// Most share of the ticks that the lane may have jumped over, checked with `truth`.
+    pub ticks_skipped_share: f64,
     /// Least share of the client-ticks at which the bots really looked.
     pub client_ticks_share: f64,
 }
@@ -54,6 +56,7 @@ impl Thresholds {
             honest: true,
             consistent: true,
             truth: true,
+            ticks_skipped_share: 0.01,
             client_ticks_share: 0.9,
         }
     }
@@ -196,12 +199,12 @@ impl Report {
             verdict.zero("inconsistent", self.views.inconsistent);
         }
         if limits.truth {
-            self.truth_verdict(&mut verdict);
+            self.truth_verdict(limits, &mut verdict);
         }
         verdict
     }
 
-    fn truth_verdict(&self, verdict: &mut Verdict) {
+    fn truth_verdict(&self, limits: &Thresholds, verdict: &mut Verdict) {
         let (Some(checks), Some(ticks)) = (&self.checks, &self.ticks) else {
             verdict.push("truth", false, "not measured: there was no truth trace".into());
             return;
@@ -237,7 +240,128 @@ impl Report {
         let median = checks.avatar_speed_m_s.map(|speed| speed.p50);
         verdict.at_least("walking", median, WALKING_M_S, "m/s in the median");
         verdict.at_least("ticks", looked(ticks.told), 1.0, "ticks");
-        verdict.zero("ticks_skipped", ticks.skipped);
+        let skipped = ticks.skipped as f64 / ticks.told.max(1) as f64;
+        verdict.at_most(
+            "ticks_skipped",
+            Some(skipped),
+            limits.ticks_skipped_share,
+            "of the ticks",
+        );
         verdict.zero("ticks_disordered", ticks.disordered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary;
+
+    fn good() -> Report {
+        let options = summary::tests::options();
+        summary::report(summary::tests::found(&options))
+    }
+
+    fn failed(report: &Report, limits: &Thresholds) -> Vec<&'static str> {
+        report.verdict(limits).failed().map(|check| check.name).collect()
+    }
+
+    #[test]
+    fn a_faultless_run_passes() {
+        let verdict = good().verdict(&Thresholds::promised(2));
+        assert!(verdict.passed(), "{verdict}");
+        assert_eq!(verdict.exit_code(), 0);
+        assert!(verdict.to_string().starts_with("all "));
+    }
+
+    #[test]
+    fn every_fault_fails_the_check_that_is_named_after_it() {
+        type Fault = fn(&mut Report);
+        let faults: &[(&str, Fault)] = &[
+            ("client_ticks_share", |report| {
+                report.sampled.client_ticks_share = 0.5
+            }),
+            ("coverage_min", |report| report.coverage_min = Some(0.9999)),
+            ("coverage_min", |report| report.coverage_min = None),
+            ("staleness_all_p99", |report| {
+                report.staleness_ms.all.as_mut().expect("measured").p99 = 301.0;
+            }),
+            ("staleness_all_p99", |report| report.staleness_ms.all = None),
+            ("codec_near", |report| {
+                report.codec_error_m.as_mut().expect("measured").near = 0.016
+            }),
+            ("codec_crowd", |report| {
+                report.codec_error_m.as_mut().expect("measured").crowd = 0.26
+            }),
+            ("clients_lost", |report| report.clients_lost = 1),
+            ("intents_sent", |report| report.intents_sent = 0),
+            ("corrections", |report| report.corrections = 1),
+            ("intents_lost", |report| report.intents_lost = 1),
+            ("commands_refused", |report| report.commands_refused = 1),
+            ("entered", |report| report.views.entered = 0),
+            ("doubled", |report| report.views.doubled = 1),
+            ("inconsistent", |report| report.views.inconsistent = 1),
+            ("views_unchecked", |report| report.views.unchecked = 1),
+            ("views_late", |report| report.views.late = 1),
+            ("views_edges_missing", |report| report.views.edges_missing = 1),
+            ("views_edges_extra", |report| report.views.edges_extra = 1),
+            ("views_missing", |report| report.views.missing = 1),
+            ("views_extra", |report| report.views.extra = 1),
+            ("truth", |report| report.checks = None),
+            ("codec_states", |report| report.sampled.codec_states = 0),
+            ("obedience_checked", |report| checks(report).obedience_checked = 0),
+            ("disobeyed", |report| checks(report).disobeyed = 1),
+            ("properties_checked", |report| report.sampled.properties = 0),
+            ("properties_wrong", |report| checks(report).properties_wrong = 1),
+            ("speeding", |report| checks(report).speeding = 1),
+            ("walking", |report| {
+                checks(report).avatar_speed_m_s.as_mut().expect("measured").p50 = 0.1
+            }),
+            ("walking", |report| checks(report).avatar_speed_m_s = None),
+            ("ticks", |report| {
+                report.ticks.as_mut().expect("measured").told = 0
+            }),
+            ("ticks_skipped", |report| {
+                report.ticks.as_mut().expect("measured").skipped = 2
+            }),
+            ("ticks_disordered", |report| {
+                report.ticks.as_mut().expect("measured").disordered = 1
+            }),
+        ];
+        for (name, fault) in faults {
+            let mut report = good();
+            fault(&mut report);
+            assert_eq!(failed(&report, &Thresholds::promised(2)), [*name]);
+        }
+        let verdict = good().verdict(&Thresholds::promised(2));
+        for check in &verdict.checks {
+            assert!(
+                faults.iter().any(|(name, _)| *name == check.name),
+                "{} has no fault",
+                check.name
+            );
+        }
+    }
+
+    fn checks(report: &mut Report) -> &mut crate::report::TruthChecks {
+        report.checks.as_mut().expect("measured")
+    }
+
+    #[test]
+    fn a_thousand_clients_may_be_staler() {
+        let mut report = good();
+        report.staleness_ms.all.as_mut().expect("measured").p99 = 599.0;
+        assert_eq!(failed(&report, &Thresholds::promised(1000)), [""; 0]);
+        assert_eq!(failed(&report, &Thresholds::promised(300)), ["staleness_all_p99"]);
+    }
+
+    #[test]
+    fn without_truth_only_what_clients_know_is_asked() {
+        let mut report = good();
+        report.checks = None;
+        report.coverage_min = None;
+        report.codec_error_m = None;
+        assert!(report.verdict(&Thresholds::without_truth(2)).passed());
+        report.corrections = 1;
+        assert_eq!(failed(&report, &Thresholds::without_truth(2)), ["corrections"]);
     }
 }

@@ -139,20 +139,23 @@ fn visible_word(truth: &TickTruth, observer: Row, sight: Sight, i: usize, old: u
     if !truth.is_alive(observer) {
         return 0;
     }
-    let centre: [i64; 3] = std::array::from_fn(|axis| i64::from(truth.aoi[axis][observer as usize]));
+    let centre: [i32; 3] = std::array::from_fn(|axis| truth.aoi[axis][observer as usize]);
     let start = i * 64;
     let end = (start + 64).min(truth.layers.len());
-    let radius2 = i128::from(sight.radius).pow(2);
+    let enter2 = u64::from(sight.radius).pow(2);
+    // 100 d2 <= 121 r2, for whole numbers.
+    let leave2 = (u128::from(enter2) * 121 / 100).min(u128::from(u64::MAX)) as u64;
     let mut word = 0;
     for row in start..end {
         if truth.layers[row] & sight.sees == 0 {
             continue;
         }
-        let d2: i128 = (0..3)
-            .map(|axis| i128::from(i64::from(truth.aoi[axis][row]) - centre[axis]).pow(2))
-            .sum();
+        // Each square fits; a sum that does not is beyond every radius.
+        let d2 = (0..3).fold(0u64, |sum, axis| {
+            sum.saturating_add(u64::from(truth.aoi[axis][row].abs_diff(centre[axis])).pow(2))
+        });
         let was = old >> (row - start) & 1 == 1;
-        if d2 <= radius2 || was && 100 * d2 <= 121 * radius2 {
+        if d2 <= if was { leave2 } else { enter2 } {
             word |= 1 << (row - start);
         }
     }
