@@ -79,6 +79,8 @@ struct Present {
     commands: VecDeque<CommandSeq>,
     /// Goodbye is said: no more intents.
     left: bool,
+    /// Own records up to this tick may be numbered as before the last `Joined`.
+    own_after: Option<Tick>,
 }
 
 impl Client {
@@ -436,6 +438,7 @@ impl Client {
                 self.state = State::Joining;
             }
             (State::Joining, ServerMessage::Joined(joined)) => self.handle_joined(*joined),
+            (State::Present(_), ServerMessage::Joined(joined)) => self.handle_joined_again(*joined),
             (State::Present(present), ServerMessage::View(update)) => {
                 if update.tick.0 > TICK_MAX {
                     self.fail(CloseReason::Malformed);
@@ -485,7 +488,29 @@ impl Client {
             command_seq: CommandSeq(0),
             commands: VecDeque::new(),
             left: false,
+            own_after: None,
         }));
+    }
+
+    /// The part of the server that held the avatar was replaced: avatar, numbers and laws are new, the view and the
+    /// unanswered commands stand.
+    fn handle_joined_again(&mut self, joined: Joined) {
+        let State::Present(present) = &mut self.state else {
+            return;
+        };
+        if joined.space != self.config.space {
+            self.fail(CloseReason::Malformed);
+            return;
+        }
+        present.avatar = Avatar::new(&joined);
+        if present.joined.clock != joined.clock {
+            present.clock = ClockMap::new(joined.clock);
+            self.order.set_period_us(present.clock.period_us());
+        }
+        present.own_after = Some(present.seen_tick);
+        present.steps_due = false;
+        present.joined = joined;
+        self.join_told = false;
     }
 
     fn enqueue(&mut self, message: Message, bytes: usize) {
@@ -509,6 +534,9 @@ impl Client {
         let State::Present(present) = &mut self.state else {
             return;
         };
+        if present.own_after.is_some_and(|before| tick <= before) {
+            return;
+        }
         match present.avatar.reconcile(tick, own) {
             Reconciled::Agreed => {}
             Reconciled::Impossible => self.counters.contradictions += 1,

@@ -19,13 +19,20 @@ pub(crate) struct Reader {
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     by_gateway: BTreeMap<GatewayId, Reader>,
+    /// The highest stream of any reader that was forgotten. A gateway that comes back after a long silence still
+    /// knows its old stream, and would take a lower one for repetition.
+    forgotten_stream: Option<u64>,
 }
 
 impl Readers {
     /// The reader for `gateway`, made on its first message.
     pub(crate) fn heard(&mut self, gateway: GatewayId, incarnation: Incarnation, now: Tick) -> &mut Reader {
+        let forgotten = self.forgotten_stream;
         let reader = self.by_gateway.entry(gateway).or_insert_with(|| Reader {
-            link: Link::new(incarnation),
+            link: forgotten.map_or_else(
+                || Link::new(incarnation),
+                |stream| Link::after(incarnation, stream),
+            ),
             last_heard: now,
             wants_full: true,
         });
@@ -42,7 +49,10 @@ impl Readers {
             .filter(|(_, reader)| silent(reader))
             .map(|(gateway, _)| *gateway)
             .collect();
-        self.by_gateway.retain(|_, reader| !silent(reader));
+        for gateway in &gone {
+            let reader = self.by_gateway.remove(gateway).expect("listed above");
+            self.forgotten_stream = self.forgotten_stream.max(Some(reader.link.stream()));
+        }
         gone
     }
 

@@ -48,6 +48,8 @@ struct Gateway {
     /// Drop the next so many messages from the lane.
     lose: u32,
     resync: bool,
+    /// What a full report names.
+    attached: Vec<Attach>,
 }
 
 impl Gateway {
@@ -60,11 +62,16 @@ impl Gateway {
             routes: Vec::new(),
             lose: 0,
             resync: true,
+            attached: Vec::new(),
         }
     }
 
     fn send(&mut self, lane: &mut Lane, mut report: Report) {
-        report.full |= std::mem::take(&mut self.resync);
+        self.attached.extend(report.attach.iter().cloned());
+        if std::mem::take(&mut self.resync) {
+            report.full = true;
+            report.attach.clone_from(&self.attached);
+        }
         let from = RoleId::Gateway(self.id);
         let envelope = Envelope {
             to: RoleId::Lane(LANE),
@@ -441,6 +448,23 @@ fn a_silent_gateways_avatars_leave_once_after_the_grace_period() {
         (rig.counters().gateways_lost, rig.counters().avatars_departed),
         (1, 1)
     );
+}
+
+#[test]
+fn a_gateway_that_was_taken_for_dead_can_come_back() {
+    let mut rig = Rig::new(1);
+    rig.attach(0, 1, "ada");
+    rig.gateways[0].lose = 1;
+    rig.idle(2);
+    for _ in 0..10 {
+        rig.tick(vec![]);
+    }
+    assert_eq!(rig.counters().gateways_lost, 1);
+    let frames = rig.gateways[0].frames.len();
+    rig.idle(4);
+    let frame = &rig.gateways[0].frames[frames];
+    assert!(frame.keyframe.is_some());
+    assert_eq!(rig.gateways[0].frames.last().expect("a frame").tick, rig.now);
 }
 
 #[test]

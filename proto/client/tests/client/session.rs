@@ -177,6 +177,38 @@ fn a_prediction_that_holds_is_not_corrected() {
 }
 
 #[test]
+fn a_second_join_replaces_the_avatar_and_the_numbers_but_not_the_view() {
+    let mut client = present(joined(), 0);
+    receive(&mut client, &view_of(1, 3));
+    datagram(&mut client, &own(5, 0, joined().position, 0));
+    client.step(10, 0).unwrap();
+    drain(&mut client);
+    let position = Pos {
+        x: joined().position.x + 500,
+        ..joined().position
+    };
+    let again = Joined {
+        avatar: subject(1, 0),
+        position,
+        intent_seq: IntentSeq(7),
+        ..joined()
+    };
+    receive(&mut client, &ServerMessage::Joined(Box::new(again)));
+    assert_eq!(drain(&mut client), [ClientEvent::Joined]);
+    assert_eq!(client.own_position(), Some(position));
+    assert_eq!(client.joined().map(|joined| joined.avatar), Some(subject(1, 0)));
+    assert_eq!(client.view().len(), 3);
+    datagram(&mut client, &own(4, 1, joined().position, 0));
+    assert_eq!(
+        client.own_position(),
+        Some(position),
+        "what was sent before is of the avatar before"
+    );
+    assert_eq!(client.step(1, 0), Ok(IntentSeq(8)));
+    assert_eq!(drain(&mut client), []);
+}
+
+#[test]
 fn steps_go_on_from_a_correction() {
     let mut client = present(joined(), 0);
     let at = joined().position;
