@@ -5,15 +5,14 @@ use crate::config::GatewayConfig;
 use crate::counters::Counters;
 use crate::io::{ClientInput, ClientOutput, ConnId, LaneStatus, Outputs, Stage, Status};
 use crate::lanes::Lane;
-use crate::mirror::{Mirror, Sink, Subject};
-use crate::presence::Presence;
+use crate::mirror::{Mirror, Sink};
 use crate::records::Records;
-use crate::session::{Door, Phase, Session, send_message};
+use crate::seat::{place_observer, tell_joined, tell_owner};
+use crate::session::{Door, Phase, Session};
 use crate::sessions::Sessions;
 use crate::view::{Draft, Observer, ViewTick};
 use bytes::Bytes;
 use myriad_aoi::{Engine, ObserverId};
-use myriad_wire::client::{Joined, OwnerUpdate, Rules, ServerMessage};
 use myriad_wire::fabric::{Detach, Envelope, Frame, RoleId, RouteState, Routes};
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
 use myriad_wire::payload::PayloadHeader;
@@ -234,7 +233,7 @@ impl Gateway {
             };
             self.take_epoch(number, arrival.frame.epoch);
             if let Some(routes) = arrival.routes {
-                self.take_routes(number, routes);
+                self.take_routes(number, routes, arrival.routes_doubtful);
             }
             self.frames[number] = Some(arrival.frame);
         }
@@ -269,7 +268,7 @@ impl Gateway {
         }
     }
 
-    fn take_routes(&mut self, number: usize, routes: Routes) {
+    fn take_routes(&mut self, number: usize, routes: Routes, doubtful: bool) {
         let now = self.now;
         for route in routes.sessions {
             match (self.sessions.of_id(route.session), route.state) {
@@ -298,7 +297,13 @@ impl Gateway {
                 .iter_mut()
                 .filter(|(_, session)| session.is_at(number));
             for (_, session) in at_lane {
-                if session.presence.avatar().is_some() && session.named_at != now {
+                if session.presence.avatar().is_none() || session.named_at == now {
+                    continue;
+                }
+                if doubtful {
+                    // It took this gateway for dead, perhaps. The full report that it asks for names the session.
+                    session.presence.detach();
+                } else {
                     session.ended_by_lane(CloseReason::Removed);
                 }
             }
@@ -475,105 +480,5 @@ impl Gateway {
             self.counters.count_close(closing.reason);
             self.sessions.remove(observer);
         }
-    }
-}
-
-/// The avatar of a session as its lane's mirror has it.
-fn avatar_in<'a>(mirror: &'a Mirror, presence: &Presence) -> Option<&'a Subject> {
-    let avatar = presence.avatar()?;
-    let subject = mirror.lanes()[presence.lane].subject(avatar.slot)?;
-    (subject.name.generation == avatar.generation).then_some(subject)
-}
-
-/// Tells the engine where a session's avatar is and what it sees, and lets the session in as soon as it has one. An
-/// avatar that is missing for a while, because its lane is being restarted, leaves the observer where it was.
-fn place_observer(
-    observer: ObserverId,
-    session: &mut Session,
-    mirror: &Mirror,
-    engine: &mut Engine,
-    counters: &mut Counters,
-) {
-    let Some(subject) = avatar_in(mirror, &session.presence) else {
-        return;
-    };
-    let avatar = session.presence.avatar().expect("it has a subject");
-    let seat = myriad_aoi::Observer {
-        position: subject.position.to_aoi(),
-        radius: avatar.radius_aoi.min(myriad_aoi::RADIUS_MAX),
-        sees: avatar.sees,
-        avatar: Some(mirror.id(session.presence.lane, avatar.slot)),
-    };
-    match session.phase {
-        Phase::Attaching => {
-            engine.insert_observer(observer, seat);
-            session.phase = Phase::Joined;
-            counters.sessions_joined += 1;
-        }
-        Phase::Joined => {
-            engine.move_observer(observer, seat.position);
-            engine.set_radius(observer, seat.radius);
-            engine.set_sees(observer, seat.sees);
-        }
-        Phase::Connected | Phase::Greeted | Phase::LoggedIn | Phase::Closing(_) => {}
-    }
-}
-
-/// Tells a client its avatar, if it does not know it by its present name.
-fn tell_joined(
-    session: &mut Session,
-    mirror: &Mirror,
-    now: u64,
-    tick: Tick,
-    out: &mut Vec<ClientOutput>,
-    counters: &mut Counters,
-) {
-    let Some(own) = session.presence.own(now).filter(|_| !session.presence.is_told()) else {
-        return;
-    };
-    let Some(subject) = avatar_in(mirror, &session.presence) else {
-        return;
-    };
-    let keyframe = mirror.lanes()[session.presence.lane]
-        .keyframe()
-        .expect("it has a subject");
-    let radius_aoi = session.presence.avatar().expect("it has a subject").radius_aoi;
-    let joined = Joined {
-        space: keyframe.space,
-        clock: keyframe.clock,
-        avatar: subject.name,
-        entity: subject.entity,
-        position: own.position,
-        intent_seq: session.presence.tell(subject.name, tick),
-        rules: Rules {
-            radius_aoi,
-            ..keyframe.rules
-        },
-        kinds: keyframe.kinds.clone(),
-    };
-    send_message(
-        session.conn,
-        &ServerMessage::Joined(Box::new(joined)),
-        out,
-        counters,
-    );
-}
-
-/// Tells a client what only it is told, as long as it reads and after its `Joined`.
-fn tell_owner(session: &mut Session, tick: Tick, out: &mut Vec<ClientOutput>, counters: &mut Counters) {
-    if session.view.is_frozen() || !session.presence.is_told() {
-        return;
-    }
-    let properties = session.presence.take_owner();
-    if !properties.is_empty() {
-        send_message(
-            session.conn,
-            &ServerMessage::Owner(OwnerUpdate { tick, properties }),
-            out,
-            counters,
-        );
-    }
-    for result in session.presence.take_results() {
-        send_message(session.conn, &ServerMessage::CommandResult(result), out, counters);
     }
 }

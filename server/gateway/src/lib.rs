@@ -19,6 +19,7 @@ mod login;
 mod mirror;
 mod presence;
 mod records;
+mod seat;
 mod session;
 mod sessions;
 mod view;

@@ -10,7 +10,7 @@ use myriad_wire::client::{Command, CommandResult};
 use myriad_wire::fabric::{AttachedRoute, Avatar, Report, SessionCommand, SessionIntents};
 use myriad_wire::payload::{Intents, OwnRecord};
 use myriad_wire::value::PropertyList;
-use myriad_wire::{CloseReason, CommandSeq, Generation, IntentSeq, SessionId, Slot, SubjectRef, Tick};
+use myriad_wire::{CloseReason, CommandSeq, IntentSeq, SessionId, SubjectRef, Tick};
 use std::collections::VecDeque;
 
 /// Most commands of a session without an answer; one more is refused.
@@ -91,9 +91,14 @@ impl Presence {
         self.own.intent_seq
     }
 
-    /// The lane has a new epoch and knows nothing of this session.
-    pub(crate) fn void(&mut self) {
+    /// The lane has forgotten this session, and will be asked to attach it again.
+    pub(crate) fn detach(&mut self) {
         self.avatar = None;
+    }
+
+    /// The lane has a new epoch: it never knew this session, and the avatar's name means nothing any more.
+    pub(crate) fn void(&mut self) {
+        self.detach();
         self.rename();
     }
 
@@ -126,7 +131,10 @@ impl Presence {
 
     fn attach(&mut self, avatar: Avatar) {
         let before = self.avatar.replace(avatar);
-        if before.is_some_and(|before| life(&before) != life(&avatar)) {
+        if self
+            .told
+            .is_some_and(|told| (told.slot, told.generation) != (avatar.slot, avatar.generation))
+        {
             self.rename();
         }
         if before.is_none_or(|before| before.epoch != avatar.epoch) {
@@ -256,8 +264,4 @@ impl Presence {
     pub(crate) fn take_owner(&mut self) -> PropertyList {
         std::mem::take(&mut self.owner)
     }
-}
-
-fn life(avatar: &Avatar) -> (Slot, Generation) {
-    (avatar.slot, avatar.generation)
 }

@@ -27,6 +27,10 @@ use std::collections::VecDeque;
 /// A client that sends so many times the datagrams that one tick allows is closed as `Flood`.
 const DATAGRAM_FLOOD_FACTOR: u32 = 32;
 
+/// Most messages of one tick before the join: all that is allowed then, and one more to be refused by name. Bounds
+/// what strangers can make the gateway hold.
+const MESSAGES_BEFORE_JOIN_MAX: usize = 5;
+
 /// One client's session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -118,8 +122,14 @@ impl Session {
 
     /// A message arrived; it waits for the tick.
     pub(crate) fn push_message(&mut self, message: Bytes, config: &GatewayConfig) {
-        // The allowance never exceeds the burst, so one more than the burst is a flood whatever happens.
-        if self.inbox.len() > config.messages_burst as usize {
+        // The allowance never exceeds the burst, so more than the burst is a flood whatever happens.
+        let joined = matches!(self.phase, Phase::Joined);
+        let most = if joined {
+            config.messages_burst as usize
+        } else {
+            MESSAGES_BEFORE_JOIN_MAX
+        };
+        if self.inbox.len() >= most {
             self.flooded = true;
         } else {
             self.inbox.push_back(message);

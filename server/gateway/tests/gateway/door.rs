@@ -426,8 +426,7 @@ fn an_attachment_that_nobody_wants_any_more_is_taken_back() {
     rig.steps(2);
     // The session ends in the tick in which it asks for its avatar: the lane never hears of it.
     let client = rig.enter("ada");
-    rig.gateway
-        .handle_client(rig.clients[client].conn, ClientInput::Closed(CloseReason::Lost));
+    rig.say(client, bytes(&ClientMessage::Leave));
     rig.steps(3);
     assert!(rig.lane.reports.iter().all(|report| report.attach.is_empty()));
 

@@ -69,6 +69,8 @@ pub(crate) struct TestLane {
     pub(crate) commands: Vec<(SessionId, CommandSeq)>,
     /// Do not answer commands.
     pub(crate) mute: bool,
+    /// Avatars in their grace period, by account.
+    asleep: BTreeMap<String, u32>,
     link: Link,
     incarnation: u32,
     generations: Vec<u16>,
@@ -96,6 +98,7 @@ impl TestLane {
             reports: Vec::new(),
             commands: Vec::new(),
             mute: false,
+            asleep: BTreeMap::new(),
             link: Link::new(Incarnation(incarnation)),
             incarnation,
             generations: Vec::new(),
@@ -244,6 +247,15 @@ impl TestLane {
         self.reports.push(report);
     }
 
+    /// It heard nothing of the gateway for long: takes it for dead and lets the avatars sleep.
+    pub(crate) fn forget_gateway(&mut self) {
+        self.link = Link::after(Incarnation(self.incarnation), self.link.stream());
+        self.wants_full = true;
+        for seat in std::mem::take(&mut self.seats).into_values() {
+            self.asleep.insert(seat.account, seat.slot);
+        }
+    }
+
     fn leave(&mut self, session: SessionId) {
         if let Some(seat) = self.seats.remove(&session) {
             self.despawn(seat.slot);
@@ -261,10 +273,10 @@ impl TestLane {
                 self.end(older, CloseReason::Replaced);
                 slot
             }
-            None => {
+            None => self.asleep.remove(account).unwrap_or_else(|| {
                 let birth = self.birth(account);
                 self.spawn(birth.position, birth.layers)
-            }
+            }),
         };
         self.attachments += 1;
         let seat = Seat {

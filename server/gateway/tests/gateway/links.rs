@@ -167,14 +167,77 @@ fn intents_under_way_when_the_avatar_is_renamed_are_no_crime() {
         rig.step();
     }
     rig.throw(ada, old);
+    rig.throw(
+        ada,
+        intents(avatar, rig.lane.tick, IntentSeq(41), vec![Step { dx: 9, dz: 9 }]),
+    );
     rig.steps(2);
-    assert_eq!(rig.closed(ada), None);
+    assert_eq!(
+        rig.closed(ada),
+        None,
+        "a payload may overtake the message that renames the avatar"
+    );
     assert_ne!(rig.clients[ada].joined.as_ref().unwrap().avatar.slot, avatar.slot);
     let seat = rig.lane.seats.values().next().unwrap();
     assert_eq!((seat.applied, seat.epoch), (IntentSeq(0), SessionEpoch(1)));
     rig.walk(ada, 5, 0);
     rig.steps(2);
     assert_eq!(rig.lane.seats.values().next().unwrap().applied, IntentSeq(1));
+}
+
+#[test]
+fn an_avatar_that_is_renamed_to_the_same_slot_starts_its_intents_anew() {
+    let mut rig = Rig::new();
+    let ada = rig.join("ada");
+    for _ in 0..5 {
+        rig.walk(ada, 1, 0);
+        rig.step();
+    }
+    let late = rig.clients[ada].step(1, 0);
+    rig.lane = rig.lane.restarted();
+    while rig.clients[ada].joins < 2 {
+        rig.step();
+    }
+    rig.throw(ada, late);
+    rig.steps(2);
+    assert_eq!(
+        rig.lane.seats.values().next().unwrap().applied,
+        IntentSeq(0),
+        "numbered as before"
+    );
+    rig.walk(ada, 1, 0);
+    rig.steps(2);
+    assert_eq!(rig.lane.seats.values().next().unwrap().applied, IntentSeq(1));
+}
+
+#[test]
+fn a_lane_that_took_the_gateway_for_dead_gets_its_sessions_back() {
+    let mut rig = Rig::new();
+    let ada = rig.join("ada");
+    rig.walk(ada, 10, 0);
+    rig.steps(2);
+    rig.lose_frames = true;
+    rig.lose_reports = true;
+    rig.steps(50);
+    rig.lane.forget_gateway();
+    rig.steps(3);
+    rig.lose_frames = false;
+    rig.lose_reports = false;
+    rig.steps(6);
+    assert_eq!(rig.closed(ada), None);
+    assert_eq!(
+        rig.clients[ada].joins, 1,
+        "the avatar has the name that the client knows"
+    );
+    assert_eq!(rig.lane.seats.len(), 1);
+    rig.walk(ada, 10, 0);
+    rig.command(ada, "wave");
+    rig.steps(2);
+    assert_eq!(
+        rig.lane.entities[&rig.lane.slot_of("ada").unwrap()].position.x,
+        20
+    );
+    assert_eq!(rig.clients[ada].results.len(), 1);
 }
 
 #[test]
@@ -302,6 +365,12 @@ fn strangers_and_noise_on_the_fabric_are_counted_and_change_nothing() {
     post(&mut rig, |frame| frame.lane = LaneId(4));
     post(&mut rig, |_| ());
     assert_eq!(rig.gateway.counters().frames_refused, 2);
+    // A dead owner whose link is sound all the same.
+    post(&mut rig, |frame| {
+        frame.tick = frame.tick + 1;
+        frame.epoch = LaneEpoch(0);
+    });
+    assert_eq!(rig.gateway.counters().epochs_refused, 1);
 }
 
 #[test]

@@ -393,6 +393,28 @@ fn whoever_hides_leaves_and_what_it_does_then_is_not_told() {
 }
 
 #[test]
+fn who_loses_sight_in_a_tick_does_not_hear_the_last_words_of_that_tick() {
+    let mut rig = Rig::new();
+    let npc = rig.lane.spawn(at(5, 0), 1);
+    rig.lane.births.insert(
+        "ada".into(),
+        Birth {
+            position: at(0, 0),
+            layers: 3,
+            sees: 3,
+        },
+    );
+    let ada = rig.join("ada");
+    assert!(rig.sees(ada, npc));
+    rig.lane.set_sees("ada", 2);
+    rig.lane.event(npc, "burst");
+    rig.lane.despawn(npc);
+    rig.step();
+    let update = rig.clients[ada].update.clone().unwrap();
+    assert_eq!((update.events.len(), update.leaves.len()), (0, 1));
+}
+
+#[test]
 fn a_frozen_client_catches_up_with_one_view() {
     let mut rig = Rig::new();
     let npcs: Vec<u32> = (0..10).map(|i| rig.lane.spawn(at(i, 3), 1)).collect();
