@@ -167,9 +167,15 @@ impl NodeFrame {
             }
         }
         let frame = match kind {
+            KIND_ANNOUNCE => {
+                let announce: Announce = decode(&bytes, NODE_CONTROL_BYTES_MAX)?;
+                if announce.roles.len() > NODE_ROLES_MAX {
+                    return Err(CodecError::Limit("roles of a node").into());
+                }
+                Self::Announce(announce)
+            }
             KIND_HELLO => Self::Hello(decode(&bytes, NODE_CONTROL_BYTES_MAX)?),
             KIND_WELCOME => Self::Welcome(decode(&bytes, NODE_CONTROL_BYTES_MAX)?),
-            KIND_ANNOUNCE => Self::Announce(decode(&bytes, NODE_CONTROL_BYTES_MAX)?),
             _ => return Err(CodecError::Malformed("no such kind of frame").into()),
         };
         Ok(frame)
@@ -315,6 +321,21 @@ mod tests {
         assert_eq!(refused, Err(NodeFrameError::Version { theirs: 99 }));
         let refused = NodeFrame::decode(Bytes::from_static(b"\x09whatever"));
         assert!(matches!(refused, Err(NodeFrameError::Codec(_))));
+    }
+
+    #[test]
+    fn a_node_that_claims_too_many_roles_is_refused() {
+        let announce = |count| {
+            let roles = vec![RoleId::Lane(LaneId(1)); count];
+            let mut bytes = vec![KIND_ANNOUNCE];
+            encode_into(&Announce { roles }, &mut bytes);
+            NodeFrame::decode(bytes.into())
+        };
+        assert!(announce(NODE_ROLES_MAX).is_ok());
+        assert!(matches!(
+            announce(NODE_ROLES_MAX + 1),
+            Err(NodeFrameError::Codec(CodecError::Limit(_)))
+        ));
     }
 
     #[test]
