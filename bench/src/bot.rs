@@ -20,8 +20,10 @@ const MOOD_PERIOD_S: f64 = 5.0;
 /// Mean seconds between two waves, and between two things said.
 const WAVE_PERIOD_S: f64 = 20.0;
 const SAY_PERIOD_S: f64 = 30.0;
-/// Moods are told apart by so many values.
-const MOODS: i64 = 1 << 16;
+/// Moods are numbers below this: the plaza's scripts know no others.
+const MOODS: i64 = 8;
+/// Reasons for refusals that are told apart.
+const REFUSALS_MAX: usize = 8;
 
 /// One bot, from its join on.
 #[derive(Debug)]
@@ -45,6 +47,9 @@ pub(crate) struct Bot {
     sampler: Sampler,
     coverage: Coverage,
     bytes_shown: u64,
+    mood: i64,
+    /// Why commands were refused, each with how often: the first few reasons.
+    pub(crate) refusals: Vec<(String, u32)>,
     pub(crate) counts: BotCounts,
 }
 
@@ -98,6 +103,8 @@ impl Bot {
             sampler: Sampler::default(),
             coverage: Coverage::default(),
             bytes_shown: 0,
+            mood: 0,
+            refusals: Vec::new(),
             counts: BotCounts::default(),
             joined: joined.clone(),
         }
@@ -135,7 +142,9 @@ impl Bot {
             }
             ClientEvent::Event { .. } => self.counts.events += 1,
             ClientEvent::CommandResult { ref refused, .. } => {
-                self.counts.commands_refused += u64::from(refused.is_some());
+                if let Some(why) = refused {
+                    self.handle_refusal(why);
+                }
             }
             ClientEvent::Corrected { .. } => self.handle_correction(client),
             ClientEvent::Joined
@@ -173,8 +182,9 @@ impl Bot {
         }
         self.ticks += 1;
         if self.ticks.is_multiple_of(self.mood_period_ticks) {
-            let mood = self.rng.random_range(0..MOODS);
-            self.command(client, "mood", vec![Value::Int(mood)]);
+            // Always another one: a mood that stays changes nothing.
+            self.mood = (self.mood + self.rng.random_range(1..MOODS)) % MOODS;
+            self.command(client, "mood", vec![Value::Int(self.mood)]);
         }
         if self.rng.random_bool((1.0 / (WAVE_PERIOD_S * self.hz)).min(1.0)) {
             self.command(client, "wave", Vec::new());
@@ -186,8 +196,17 @@ impl Bot {
     }
 
     fn command(&mut self, client: &mut Client, name: &str, arguments: Vec<Value>) {
-        if client.command(name, arguments).is_err() {
-            self.counts.commands_refused += 1;
+        if let Err(error) = client.command(name, arguments) {
+            self.handle_refusal(&error.to_string());
+        }
+    }
+
+    fn handle_refusal(&mut self, why: &str) {
+        self.counts.commands_refused += 1;
+        if let Some((_, count)) = self.refusals.iter_mut().find(|(reason, _)| reason == why) {
+            *count += 1;
+        } else if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push((why.to_owned(), 1));
         }
     }
 
@@ -512,6 +531,9 @@ mod tests {
             }
         }
         assert_eq!(moods, 10);
-        assert!(run.finish().0.commands_refused >= 10);
+        let refused = run.bot.refusals.clone();
+        let counts = run.finish().0;
+        assert!(counts.commands_refused >= 10);
+        assert_eq!(refused, [("no".to_owned(), counts.commands_refused as u32)]);
     }
 }

@@ -62,6 +62,8 @@ pub struct Report {
     pub intents_skipped: u64,
     /// Commands that a script refused.
     pub commands_refused: u64,
+    /// Why, each with how often: the first few reasons of each client.
+    pub refusals: Vec<(String, u32)>,
     /// Events that clients were told.
     pub events: u64,
     /// From the start of a client's connection to its avatar in the world.

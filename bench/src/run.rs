@@ -26,8 +26,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Clients that share one UDP socket.
-const CLIENTS_PER_SOCKET: u32 = 256;
+/// Clients that share one UDP socket. A gateway sends all of a tick at once, and a socket that the system gives only
+/// its usual 208 KiB holds some 90 full packets: those of more clients would be lost in every tick.
+const CLIENTS_PER_SOCKET: u32 = 16;
 /// Clients that join at the same time: more only wait for the server's handshakes.
 const JOINING_MAX: usize = 64;
 /// How long the truth trace may take to bring its first tick.
@@ -118,6 +119,8 @@ pub(crate) struct Outcome {
     pub(crate) join_s: Option<f64>,
     pub(crate) lost: Option<String>,
     pub(crate) counts: BotCounts,
+    /// Why commands were refused, each with how often.
+    pub(crate) refusals: Vec<(String, u32)>,
     /// Absent if the client did not live through the measurement.
     pub(crate) measured: Option<Measured>,
 }
@@ -390,6 +393,7 @@ async fn session(shared: Arc<Shared>, index: u32) -> Outcome {
     if lost.is_some() {
         shared.lost.fetch_add(1, Ordering::Relaxed);
     }
+    let refusals = std::mem::take(&mut life.bot.refusals);
     let counts = {
         let truth = shared.feed.truth.read().expect(UNPOISONED);
         let mut tally = shared.tally(index).lock().expect(UNPOISONED);
@@ -402,6 +406,7 @@ async fn session(shared: Arc<Shared>, index: u32) -> Outcome {
         join_s: Some(join_s),
         lost,
         counts,
+        refusals,
         measured: life.measured,
     }
 }

@@ -181,12 +181,22 @@ pub(crate) fn report(found: Found<'_>) -> Report {
             all: tally.shown_all.percentiles(1.0 / STEPS_PER_METRE),
         }),
         clients_lost: sum(|outcome| u64::from(outcome.lost.is_some())) as u32,
-        lost_reasons: lost_reasons(outcomes),
+        lost_reasons: reasons(
+            outcomes
+                .iter()
+                .filter_map(|outcome| Some((outcome.lost.as_ref()?, 1))),
+        ),
         corrections: sum(|outcome| outcome.counts.corrections),
         intents_lost: sum(|outcome| outcome.counts.intents_lost),
         intents_sent: sum(|outcome| outcome.counts.intents_sent),
         intents_skipped: sum(|outcome| outcome.counts.intents_skipped),
         commands_refused: sum(|outcome| outcome.counts.commands_refused),
+        refusals: reasons(
+            outcomes
+                .iter()
+                .flat_map(|outcome| &outcome.refusals)
+                .map(|(why, count)| (why, *count)),
+        ),
         events: sum(|outcome| outcome.counts.events),
         join_s: join_s(outcomes),
         updates_per_s,
@@ -267,10 +277,11 @@ fn coverage(options: &BotsOptions, outcomes: &[Outcome]) -> (Option<f64>, Option
     (Some(min), (pairs > 0).then(|| fresh as f64 / pairs as f64))
 }
 
-fn lost_reasons(outcomes: &[Outcome]) -> Vec<(String, u32)> {
+/// How often each reason was given.
+fn reasons<'a>(given: impl Iterator<Item = (&'a String, u32)>) -> Vec<(String, u32)> {
     let mut reasons = BTreeMap::new();
-    for why in outcomes.iter().filter_map(|outcome| outcome.lost.as_ref()) {
-        *reasons.entry(why.clone()).or_insert(0) += 1;
+    for (why, count) in given {
+        *reasons.entry(why.clone()).or_insert(0) += count;
     }
     reasons.into_iter().collect()
 }
@@ -355,6 +366,7 @@ pub(crate) mod tests {
                 in_view_max: 10,
                 ..BotCounts::default()
             },
+            refusals: Vec::new(),
             measured: Some(Measured {
                 at_us: 10_000_000,
                 bytes: ByteCounters {

@@ -86,6 +86,9 @@ impl Report {
         for (why, count) in &self.lost_reasons {
             line(f, "", format_args!("lost {count}: {why}"))?;
         }
+        for (why, count) in &self.refusals {
+            line(f, "", format_args!("refused {count}: {why}"))?;
+        }
         line(
             f,
             "intents",

@@ -191,7 +191,8 @@ impl Report {
             verdict.at_least("intents_sent", Some(self.intents_sent as f64), 1.0, "intents");
             verdict.zero("corrections", self.corrections);
             verdict.zero("intents_lost", self.intents_lost);
-            verdict.zero("commands_refused", self.commands_refused);
+            let detail = format!("{}, none allowed {:?}", self.commands_refused, self.refusals);
+            verdict.push("commands_refused", self.commands_refused == 0, detail);
         }
         if limits.consistent {
             verdict.at_least("entered", Some(self.views.entered as f64), 1.0, "enters");
