@@ -12,6 +12,7 @@ pub use trust::{Fingerprint, FingerprintError, ServerTrust};
 use crate::{Client, ClientConfig};
 use myriad_wire::CloseReason;
 use quinn::{ConnectionError, IdleTimeout, TransportConfig, TransportErrorCode, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,8 @@ const SEND_WINDOW_BYTES: u64 = 64 * 1024;
 const IDLE_TIMEOUT_MS: u32 = 20_000;
 /// How often to give a sign of life. Payloads make it superfluous, except before the join and for the paused.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Asked of the system for each socket, each way. It may give less (on Linux, `net.core.rmem_max`).
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why there is no connection, or no session on it.
 #[derive(Debug, Error)]
@@ -71,6 +74,19 @@ pub struct Connector {
     refusals: Refusals,
 }
 
+/// A socket whose buffers hold the bursts of a tick, as far as the system allows.
+fn bind_socket(local: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        // IPv4 servers too, by mapped addresses.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
 impl Connector {
     /// With a socket of its own at `local`: usually port 0 of the unspecified address of the server's family.
     ///
@@ -80,7 +96,9 @@ impl Connector {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(local: SocketAddr, trust: &ServerTrust) -> Result<Self, ConnectError> {
-        Self::new(quinn::Endpoint::client(local)?, trust)
+        let socket = bind_socket(local)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        Self::new(quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?, trust)
     }
 
     /// Over `endpoint`.
