@@ -8,7 +8,7 @@ use mlua::{IntoLuaMulti, Lua, MultiValue};
 use myriad_wire::value::ValueType;
 use myriad_wire::{Generation, Slot, Value};
 use myriad_world::Handle;
-use myriad_world::kinds::type_name;
+use myriad_world::domain::type_name;
 
 /// The largest whole number that a double holds exactly with all smaller ones: 2^53.
 pub(crate) const WHOLE_MAX: i64 = 1 << 53;

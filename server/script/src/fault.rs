@@ -57,7 +57,7 @@ impl Place {
             let is_script = file
                 .strip_suffix(EXTENSION)
                 .is_some_and(|path| path.ends_with('.'));
-            is_script.then(|| Self {
+            is_script.then_some(Self {
                 file,
                 line: line as u32,
             })
@@ -126,6 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::arc_with_non_send_sync, reason = "mlua's own type asks for it")]
     fn the_place_is_taken_from_the_message_or_else_from_the_first_script_in_the_stack() {
         let place = |file: &str, line| {
             let file = file.to_owned();

@@ -1,7 +1,5 @@
 //! Scripts can't get out, can't run for ever, can't eat the machine, and say where they went wrong.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod common;
 
 use common::{Game, load, load_seeded, refusal, try_load};
@@ -154,12 +152,15 @@ fn a_call_that_hides_the_end_of_its_budget_is_a_fault_all_the_same() {
 
 #[test]
 fn spawned_handlers_pay_out_of_the_budget_of_the_call_that_spawned() {
-    let mut game = load(
-        "myriad.kind('egg', {
+    let main = "myriad.kind('egg', {
             on = { spawned = function(self) myriad.spawn('egg', {}) self:despawn() end },
         })
-        myriad.on_start(function() myriad.spawn('egg', {}) end)",
-    );
+        myriad.on_start(function() myriad.spawn('egg', {}) end)";
+    let limits = ScriptLimits {
+        steps_at_start: 5000,
+        ..ScriptLimits::default()
+    };
+    let mut game = try_load(&[("main", main)], limits).unwrap();
     game.host.start(&mut game.space);
     assert!(game.fault().message.contains("budget"));
     assert!(

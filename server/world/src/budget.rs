@@ -8,7 +8,7 @@
 use myriad_wire::payload::Step;
 
 /// Budgets are kept in millionths of a position unit: units per second times microseconds.
-const MICRO: i64 = 1_000_000;
+const MICRO: u128 = 1_000_000;
 /// Fractional bits of a step's length under the square root.
 const LENGTH_BITS: u32 = 17;
 
@@ -36,7 +36,7 @@ impl MovementBudget {
     /// A full budget of `burst_ms` milliseconds at `speed_max` position units per second.
     #[must_use]
     pub fn new(speed_max: u32, burst_ms: u32) -> Self {
-        let balance_max = i64::from(speed_max) * i64::from(burst_ms) * 1000;
+        let balance_max = i64::from(speed_max).saturating_mul(i64::from(burst_ms) * 1000);
         Self {
             speed_max,
             balance: balance_max,
@@ -75,7 +75,7 @@ impl MovementBudget {
 fn length_micro(step: Step) -> i64 {
     let square = |v: i32| u128::from(v.unsigned_abs()).pow(2);
     let length = ((square(step.dx) + square(step.dz)) << (2 * LENGTH_BITS)).isqrt();
-    (length as i64 * MICRO) >> LENGTH_BITS
+    ((length * MICRO) >> LENGTH_BITS) as i64
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 pub mod budget;
 pub mod changes;
 pub mod components;
+pub mod domain;
+pub mod error;
 pub mod kinds;
 mod names;
 pub mod record;
@@ -19,9 +21,9 @@ pub use budget::{MovementBudget, Spent};
 pub use changes::{Changes, EmitError, SpaceEvent};
 pub use components::motion::Motion;
 pub use components::timers::TimerIndex;
-pub use kinds::{Domain, Kind, KindError, KindSpec, Kinds, PropertyMask, PropertySpec};
+pub use domain::{Domain, DomainError};
+pub use error::{Gone, MotionError, PropertyError, SpawnError, TimerError};
+pub use kinds::{Kind, KindError, KindSpec, Kinds, PropertyMask, PropertySpec};
 pub use record::{Form, Record, Restored};
 pub use slots::Handle;
-pub use space::{
-    DueTimer, Gone, MotionError, PropertyError, Space, SpaceConfig, Spawn, SpawnError, Subject, TimerError,
-};
+pub use space::{DueTimer, Space, SpaceConfig, Spawn, Subject};

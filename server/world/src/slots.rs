@@ -96,6 +96,11 @@ impl Slots {
         })
     }
 
+    /// How many slots there will be, living and resting, after the next [`Self::insert`] at `now`.
+    pub(crate) fn next_len(&self, now: Tick) -> usize {
+        self.entries.len().max(self.next(now).slot.0 as usize + 1)
+    }
+
     /// How many are alive.
     pub(crate) fn alive(&self) -> usize {
         self.alive

@@ -7,6 +7,11 @@
 //! Cost: simulating is one linear walk over all entities (about 10 ns each); every other call is for one entity and
 //! takes constant time, but for timers, which take the logarithm of their number.
 
+mod course;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use crate::changes::{Changes, EmitError, SpaceEvent};
 use crate::components::columns::{self, BoolColumn, FloatColumn, IntColumn, TextColumn};
 use crate::components::motion::{Leg, Motion};
@@ -15,17 +20,14 @@ use crate::components::sight::Sight;
 use crate::components::subject::Identity;
 use crate::components::timers::{TimerIndex, Timers};
 use crate::components::{Carried, Parts, TABLE};
-use crate::kinds::{DomainError, Kind, Kinds, PropertyMask};
+use crate::error::{Gone, SpawnError};
+use crate::kinds::{Kind, Kinds};
 use crate::record::{Form, Record, Restored};
 use crate::slots::{Handle, Slots};
 use bevy_ecs::query::QueryState;
 use bevy_ecs::world::{EntityRef, World};
-use myriad_wire::grid::UNITS_PER_METRE;
-use myriad_wire::payload::Step;
-use myriad_wire::value::PropertyList;
-use myriad_wire::{EntityId, Incarnation, KindId, Pos, PropertyIndex, Slot, Tick, Value};
+use myriad_wire::{EntityId, Incarnation, KindId, Pos, Slot, Tick, Value};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use thiserror::Error;
 
 /// The laws of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +38,12 @@ pub struct SpaceConfig {
     pub bounds_max: Pos,
     /// Ticks per second, in thousandths, as in the space's clock. Not zero.
     pub rate_mhz: u32,
-    /// Most entities at a time.
+    /// Most entities at a time. There are at most [`SLOTS_PER_ENTITY`] times as many slots, living and resting.
     pub entities_max: u32,
 }
+
+/// How many slots there may be for each entity that a space may hold.
+pub const SLOTS_PER_ENTITY: usize = 2;
 
 /// What a new entity begins with.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -48,85 +53,6 @@ pub struct Spawn {
     /// Properties that are not to have their defaults, by name.
     pub properties: Vec<(String, Value)>,
 }
-
-/// Why an entity was not spawned.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SpawnError {
-    /// No kind has this number or name.
-    #[error("there is no kind {0}")]
-    NoSuchKind(String),
-    /// The space holds as many entities as it may.
-    #[error("the space is full: it holds {0} entities")]
-    Full(u32),
-    /// The entity of this id is in the space already.
-    #[error("entity {0} is in the space already")]
-    AlreadyHere(EntityId),
-    /// A property is not what its kind declares.
-    #[error(transparent)]
-    Property(#[from] PropertyError),
-}
-
-/// Why a property was not read or written.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PropertyError {
-    /// The entity is gone.
-    #[error("the entity is gone")]
-    Gone,
-    /// The kind declares no such property.
-    #[error("kind '{kind}' has no property '{property}'")]
-    NoSuchProperty {
-        /// The kind.
-        kind: String,
-        /// The property's name or number.
-        property: String,
-    },
-    /// The value is not in the property's domain.
-    #[error("property '{property}' {error}")]
-    Domain {
-        /// The property.
-        property: String,
-        /// Why.
-        error: DomainError,
-    },
-}
-
-/// Why a motion was not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum MotionError {
-    /// The entity is gone.
-    #[error("the entity is gone")]
-    Gone,
-    /// No speed, or one beyond the kind's.
-    #[error("a speed lies between 1 and {speed_max} position units (1/1024 m) per second")]
-    BadSpeed {
-        /// The kind's highest speed, in position units per second.
-        speed_max: u32,
-    },
-}
-
-/// Why a timer was not set.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TimerError {
-    /// The entity is gone.
-    #[error("the entity is gone")]
-    Gone,
-    /// The kind declares no such timer.
-    #[error("kind '{kind}' has no timer '{timer}'")]
-    NoSuchTimer {
-        /// The kind.
-        kind: String,
-        /// The timer.
-        timer: String,
-    },
-    /// Due in this tick or earlier.
-    #[error("a timer is due in a later tick")]
-    NotLater,
-}
-
-/// The entity is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the entity is gone")]
-pub struct Gone;
 
 /// A timer that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,7 +227,7 @@ impl Space {
         let entity = EntityId::new(self.incarnation, self.spawned);
         let mut parts = self.parts(kind, entity, spawn.position);
         for (name, value) in spawn.properties {
-            let property = checked(kind, kind.property_index(&name), &name, &value)?;
+            let property = state::checked(kind, kind.property_index(&name), &name, &value)?;
             columns::set_in(&mut parts, kind.cell(property), value);
         }
         self.spawned += 1;
@@ -334,7 +260,10 @@ impl Space {
             }
         }
         if let Motion::MoveTo { x, z, speed } = parts.leg.motion() {
-            let motion = self.bounded(x, z, speed.min(speed_max(kind)));
+            let motion = match course::speed_max(kind) {
+                0 => Motion::Idle,
+                speed_max => self.bounded(x, z, speed.min(speed_max)),
+            };
             parts.leg = Leg::new(motion, parts.position.0);
         }
         let handle = self.insert(parts);
@@ -383,7 +312,9 @@ impl Space {
     }
 
     fn check_room(&self) -> Result<(), SpawnError> {
-        if self.len() < self.config.entities_max as usize {
+        let max = self.config.entities_max as usize;
+        // Slots rest: what comes and goes within a few ticks must not make ever more of them either.
+        if self.len() < max && self.slots.next_len(self.tick) <= max * SLOTS_PER_ENTITY {
             Ok(())
         } else {
             Err(SpawnError::Full(self.config.entities_max))
@@ -438,293 +369,6 @@ impl Space {
         self.entity(handle)?.get::<Identity>().copied()
     }
 
-    // Who and where.
-
-    /// Its id.
-    #[must_use]
-    pub fn id(&self, handle: Handle) -> Option<EntityId> {
-        self.identity(handle).map(|identity| identity.entity)
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self, handle: Handle) -> Option<&Kind> {
-        let kind = self.identity(handle)?.kind;
-        Some(self.kinds.get(kind).expect("entities are of declared kinds"))
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn position(&self, handle: Handle) -> Option<Pos> {
-        self.entity(handle)?.get::<Position>().map(|position| position.0)
-    }
-
-    /// Puts it somewhere else, into the bounds, and ends its motion. Returns where it is now.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn set_position(&mut self, handle: Handle, position: Pos) -> Result<Pos, Gone> {
-        let entity = self.slots.get(handle).ok_or(Gone)?;
-        let position = self.clamped(position);
-        let mut entity = self.world.entity_mut(entity);
-        entity
-            .get_mut::<Position>()
-            .expect("every entity has all components")
-            .0 = position;
-        *entity.get_mut::<Leg>().expect("every entity has all components") = Leg::default();
-        Ok(position)
-    }
-
-    /// Moves it by a step, as far as the bounds allow, and ends its motion. Returns where it is now.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn displace(&mut self, handle: Handle, step: Step) -> Result<Pos, Gone> {
-        let from = self.position(handle).ok_or(Gone)?;
-        let to = Pos {
-            x: from.x.saturating_add(step.dx),
-            y: from.y,
-            z: from.z.saturating_add(step.dz),
-        };
-        self.set_position(handle, to)
-    }
-
-    fn clamped(&self, p: Pos) -> Pos {
-        let (low, high) = (self.config.bounds_min, self.config.bounds_max);
-        Pos {
-            x: p.x.clamp(low.x, high.x),
-            y: p.y.clamp(low.y, high.y),
-            z: p.z.clamp(low.z, high.z),
-        }
-    }
-
-    // Sight.
-
-    /// On which layers it is, and which it sees.
-    #[must_use]
-    pub fn sight(&self, handle: Handle) -> Option<Sight> {
-        self.entity(handle)?.get::<Sight>().copied()
-    }
-
-    /// Puts it on these layers.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn set_layers(&mut self, handle: Handle, layers: u32) -> Result<(), Gone> {
-        let sight = self.sight_mut(handle)?;
-        if std::mem::replace(&mut sight.layers, layers) != layers {
-            self.changes.change_layers(handle);
-        }
-        Ok(())
-    }
-
-    /// Lets it see these layers.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn set_sees(&mut self, handle: Handle, sees: u32) -> Result<(), Gone> {
-        let sight = self.sight_mut(handle)?;
-        if std::mem::replace(&mut sight.sees, sees) != sees {
-            self.changes.change_sees(handle);
-        }
-        Ok(())
-    }
-
-    fn sight_mut(&mut self, handle: Handle) -> Result<&mut Sight, Gone> {
-        let entity = self.slots.get(handle).ok_or(Gone)?;
-        let sight = self.world.get_mut::<Sight>(entity);
-        Ok(sight.expect("every entity has all components").into_inner())
-    }
-
-    // Properties.
-
-    /// The value of a property.
-    ///
-    /// # Errors
-    /// If the entity is gone or has no such property.
-    pub fn property(&self, handle: Handle, index: PropertyIndex) -> Result<Value, PropertyError> {
-        let entity = self.entity(handle).ok_or(PropertyError::Gone)?;
-        let kind = self.kind(handle).ok_or(PropertyError::Gone)?;
-        let property = kind
-            .property(index)
-            .ok_or_else(|| no_such_property(kind, &index.to_string()))?;
-        Ok(columns::get(
-            &entity,
-            property.domain.value_type(),
-            kind.cell(index),
-        ))
-    }
-
-    /// Gives a property a value. Nothing changes if it has that value already.
-    ///
-    /// # Errors
-    /// If the entity is gone, has no such property, or the declaration does not allow the value. Then nothing
-    /// changes either.
-    pub fn set_property(
-        &mut self,
-        handle: Handle,
-        index: PropertyIndex,
-        value: Value,
-    ) -> Result<(), PropertyError> {
-        let entity = self.slots.get(handle).ok_or(PropertyError::Gone)?;
-        let kind = self.kind(handle).ok_or(PropertyError::Gone)?;
-        checked(kind, Some(index), &index.to_string(), &value)?;
-        let cell = kind.cell(index);
-        if columns::set(&mut self.world.entity_mut(entity), cell, value) {
-            self.changes.change(handle, index);
-        }
-        Ok(())
-    }
-
-    /// Those of an entity's properties that `mask` names, ascending; none if it is gone.
-    #[must_use]
-    pub fn properties(&self, handle: Handle, mask: PropertyMask) -> PropertyList {
-        let (Some(entity), Some(kind)) = (self.entity(handle), self.kind(handle)) else {
-            return PropertyList::new();
-        };
-        let value = |index| {
-            let property = kind.property(index)?;
-            let value_type = property.domain.value_type();
-            Some((index, columns::get(&entity, value_type, kind.cell(index))))
-        };
-        mask.iter().filter_map(value).collect()
-    }
-
-    // Motion.
-
-    /// Where it goes by itself.
-    #[must_use]
-    pub fn motion(&self, handle: Handle) -> Option<Motion> {
-        self.entity(handle)?.get::<Leg>().map(Leg::motion)
-    }
-
-    /// Begins a motion, in place of the one under way. A target out of bounds becomes the nearest within. When the
-    /// entity is there, [`Self::next_arrived`] says so once.
-    ///
-    /// # Errors
-    /// If the entity is gone, or the speed is zero or beyond the kind's.
-    pub fn set_motion(&mut self, handle: Handle, motion: Motion) -> Result<(), MotionError> {
-        let entity = self.slots.get(handle).ok_or(MotionError::Gone)?;
-        let kind = self.kind(handle).ok_or(MotionError::Gone)?;
-        let position = self.position(handle).ok_or(MotionError::Gone)?;
-        let speed_max = speed_max(kind);
-        let motion = match motion {
-            Motion::Idle => Motion::Idle,
-            Motion::MoveTo { speed, .. } if !(1..=speed_max).contains(&speed) => {
-                return Err(MotionError::BadSpeed { speed_max });
-            }
-            Motion::MoveTo { x, z, speed } => self.bounded(x, z, speed),
-        };
-        let leg = self.world.get_mut::<Leg>(entity);
-        *leg.expect("every entity has all components") = Leg::new(motion, position);
-        Ok(())
-    }
-
-    fn bounded(&self, x: i32, z: i32, speed: u32) -> Motion {
-        let Pos { x, z, .. } = self.clamped(Pos { x, y: 0, z });
-        Motion::MoveTo { x, z, speed }
-    }
-
-    /// Moves everyone who goes by himself by one tick. Positions are committed here, once.
-    pub fn simulate(&mut self) {
-        let rate_mhz = self.config.rate_mhz;
-        let start = self.arrived.len();
-        for (identity, mut position, mut leg) in self.moving.iter_mut(&mut self.world) {
-            if leg.motion() == Motion::Idle {
-                continue;
-            }
-            if leg.advance(&mut position.0, rate_mhz) {
-                self.arrived.push_back(identity.handle);
-            }
-        }
-        // The walk is in the ECS's order, which depends on history; what follows from it must not.
-        self.arrived.make_contiguous()[start..].sort_unstable();
-    }
-
-    /// Takes the next entity that arrived and still exists, ascending by slot within a tick.
-    pub fn next_arrived(&mut self) -> Option<Handle> {
-        loop {
-            let handle = self.arrived.pop_front()?;
-            if self.alive(handle) {
-                return Some(handle);
-            }
-        }
-    }
-
-    // Timers.
-
-    /// Sets a timer, in place of the same one set before.
-    ///
-    /// # Errors
-    /// If the entity is gone, has no such timer, or `due` is not after the tick being computed.
-    pub fn set_timer(&mut self, handle: Handle, name: &str, due: Tick) -> Result<(), TimerError> {
-        if due <= self.tick {
-            return Err(TimerError::NotLater);
-        }
-        self.change_timer(handle, name, Some(due))
-    }
-
-    /// Cancels a timer, if it is set.
-    ///
-    /// # Errors
-    /// If the entity is gone or has no such timer.
-    pub fn cancel_timer(&mut self, handle: Handle, name: &str) -> Result<(), TimerError> {
-        self.change_timer(handle, name, None)
-    }
-
-    /// When a timer is due, if it is set.
-    ///
-    /// # Errors
-    /// If the entity is gone or has no such timer.
-    pub fn timer(&self, handle: Handle, name: &str) -> Result<Option<Tick>, TimerError> {
-        let index = self.timer_index(handle, name)?;
-        let entity = self.entity(handle).ok_or(TimerError::Gone)?;
-        let timers: &Timers = entity.get().expect("every entity has all components");
-        Ok(timers.due[usize::from(index.0)])
-    }
-
-    /// Takes the next timer that is due, in the order of (due tick, slot, name). One that is set meanwhile is due in
-    /// a later tick, so this ends.
-    pub fn next_due(&mut self) -> Option<DueTimer> {
-        let &(due, slot, timer) = self.due.first()?;
-        if due > self.tick {
-            return None;
-        }
-        self.due.pop_first();
-        let handle = self.slots.at(slot).expect("only the living have timers");
-        let timers = self.timers_mut(handle).expect("it is alive");
-        let taken = timers.due[usize::from(timer.0)].take();
-        assert_eq!(taken, Some(due), "the index says what the entities say");
-        Some(DueTimer { handle, timer })
-    }
-
-    fn timer_index(&self, handle: Handle, name: &str) -> Result<TimerIndex, TimerError> {
-        let kind = self.kind(handle).ok_or(TimerError::Gone)?;
-        kind.timer_index(name).ok_or_else(|| TimerError::NoSuchTimer {
-            kind: kind.spec().name.clone(),
-            timer: name.to_owned(),
-        })
-    }
-
-    fn timers_mut(&mut self, handle: Handle) -> Option<&mut Timers> {
-        let entity = self.slots.get(handle)?;
-        let timers = self.world.get_mut::<Timers>(entity);
-        Some(timers.expect("every entity has all components").into_inner())
-    }
-
-    fn change_timer(&mut self, handle: Handle, name: &str, due: Option<Tick>) -> Result<(), TimerError> {
-        let index = self.timer_index(handle, name)?;
-        let timers = self.timers_mut(handle).ok_or(TimerError::Gone)?;
-        let before = std::mem::replace(&mut timers.due[usize::from(index.0)], due);
-        if let Some(before) = before {
-            self.due.remove(&(before, handle.slot, index));
-        }
-        if let Some(due) = due {
-            self.due.insert((due, handle.slot, index));
-        }
-        Ok(())
-    }
-
     // What changed.
 
     /// Something happened to an entity; those who have it in view are told.
@@ -752,35 +396,4 @@ impl Space {
     pub fn clear_changes(&mut self) {
         self.changes.clear();
     }
-}
-
-/// The fastest a kind goes, in position units per second.
-fn speed_max(kind: &Kind) -> u32 {
-    (kind.spec().speed_max_m_s * f64::from(UNITS_PER_METRE)).round() as u32
-}
-
-fn no_such_property(kind: &Kind, property: &str) -> PropertyError {
-    PropertyError::NoSuchProperty {
-        kind: kind.spec().name.clone(),
-        property: property.to_owned(),
-    }
-}
-
-/// That the kind has this property and allows it this value.
-fn checked(
-    kind: &Kind,
-    index: Option<PropertyIndex>,
-    name: &str,
-    value: &Value,
-) -> Result<PropertyIndex, PropertyError> {
-    let found = index.and_then(|index| Some((index, kind.property(index)?)));
-    let (index, property) = found.ok_or_else(|| no_such_property(kind, name))?;
-    property
-        .domain
-        .check(value)
-        .map_err(|error| PropertyError::Domain {
-            property: property.name.clone(),
-            error,
-        })?;
-    Ok(index)
 }

@@ -88,7 +88,7 @@ fn random(_: &Lua, shared: &Shared, range: (Option<Finite>, Option<Finite>)) -> 
     }
     let count = u128::from(high.abs_diff(low)) + 1;
     // Scaling has a bias of at most 2^-10 of a share even over the widest range.
-    let offset = (u128::from(next()) * count >> 64) as i64;
+    let offset = ((u128::from(next()) * count) >> 64) as i64;
     Ok((low + offset) as f64)
 }
 

@@ -1,0 +1,753 @@
+//! What exists, what it is, and what changed.
+
+mod common;
+
+use common::*;
+use myriad_wire::limits::{SLOT_REST_TICKS, TEXT_BYTES_MAX};
+use myriad_wire::payload::Step;
+use myriad_wire::schema::Audience;
+use myriad_wire::value::ValueType;
+use myriad_wire::{EntityId, Generation, Incarnation, KindId, Pos, PropertyIndex, Slot, Tick, Value};
+use myriad_world::{
+    Domain, DomainError, EmitError, Form, Gone, Handle, KindError, KindSpec, Kinds, Motion, PropertyError,
+    PropertyMask, Record, Space, Spawn, SpawnError, TimerError,
+};
+use proptest::prelude::*;
+
+fn changed(space: &Space) -> Vec<(Handle, Vec<u8>)> {
+    let changed = space.changes().changed();
+    changed
+        .map(|(handle, mask)| (handle, mask.iter().map(|i| i.0).collect()))
+        .collect()
+}
+
+#[test]
+fn a_new_entity_is_what_its_kind_declares() {
+    let mut space = space();
+    let handle = spawn_at(&mut space, 10, -20);
+    assert_eq!(
+        handle,
+        Handle {
+            slot: Slot(0),
+            generation: Generation(0)
+        }
+    );
+    assert_eq!(space.id(handle), Some(EntityId::new(Incarnation(7), 0)));
+    assert_eq!(space.position(handle), Some(Pos { x: 10, y: 0, z: -20 }));
+    let sight = space.sight(handle).unwrap();
+    assert_eq!((sight.layers, sight.sees), (1, 3));
+    assert_eq!(space.motion(handle), Some(Motion::Idle));
+    assert_eq!(space.timer(handle, "heal"), Ok(None));
+    let values = space.properties(handle, PropertyMask::ALL);
+    let expected = [
+        Value::Bool(true),
+        Value::Int(18),
+        Value::Float(1.75),
+        text(""),
+        Value::Int(3),
+    ];
+    let expected: Vec<_> = (0..).map(PropertyIndex).zip(expected).collect();
+    assert_eq!(values, expected);
+    let kind = space.kind(handle).unwrap();
+    assert_eq!((kind.id(), kind.radius_aoi()), (AVATAR, 3200));
+    assert_eq!(space.find(EntityId::new(Incarnation(7), 0)), Some(handle));
+}
+
+#[test]
+fn a_spawn_that_its_kind_does_not_allow_is_refused_and_leaves_nothing() {
+    let mut space = space();
+    let with = |name: &str, value| Spawn {
+        properties: vec![(name.to_owned(), value)],
+        ..Spawn::default()
+    };
+    assert_eq!(
+        space.spawn(KindId(9), Spawn::default()),
+        Err(SpawnError::NoSuchKind("9".to_owned()))
+    );
+    assert!(matches!(
+        space.spawn(AVATAR, with("wings", Value::Int(2))),
+        Err(SpawnError::Property(PropertyError::NoSuchProperty { .. }))
+    ));
+    assert!(matches!(
+        space.spawn(AVATAR, with("age", Value::Int(200))),
+        Err(SpawnError::Property(PropertyError::Domain { .. }))
+    ));
+    assert!(space.is_empty() && space.changes().joins().next().is_none());
+    for _ in 0..5000 {
+        space.spawn(ROCK, Spawn::default()).unwrap();
+    }
+    assert_eq!(space.spawn(ROCK, Spawn::default()), Err(SpawnError::Full(5000)));
+    let handle = space.handles().next().unwrap();
+    space.despawn(handle).unwrap();
+    assert!(space.spawn(ROCK, Spawn::default()).is_ok());
+}
+
+#[test]
+fn what_comes_and_goes_in_one_tick_does_not_make_slots_without_end() {
+    let mut space = space();
+    for _ in 0..2 * 5000 {
+        let handle = spawn(&mut space);
+        space.despawn(handle).unwrap();
+    }
+    assert_eq!(space.spawn(AVATAR, Spawn::default()), Err(SpawnError::Full(5000)));
+    space.clear_changes();
+    space.set_tick(Tick(SLOT_REST_TICKS));
+    assert_eq!(spawn(&mut space).slot, Slot(0));
+}
+
+#[test]
+fn every_property_error_is_named_and_changes_nothing() {
+    let mut space = space();
+    let handle = spawn(&mut space);
+    space.clear_changes();
+    let before = space.properties(handle, PropertyMask::ALL);
+    let domain = |property: &str, error| {
+        let property = property.to_owned();
+        Err(PropertyError::Domain { property, error })
+    };
+    let wrong = |expected, found| DomainError::WrongType { expected, found };
+    let cases = [
+        (
+            ALIVE,
+            Value::Int(1),
+            domain("alive", wrong(ValueType::Bool, ValueType::Int)),
+        ),
+        (
+            AGE,
+            Value::Float(1.0),
+            domain("age", wrong(ValueType::Int, ValueType::Float)),
+        ),
+        (
+            SIZE,
+            Value::Int(1),
+            domain("size", wrong(ValueType::Float, ValueType::Int)),
+        ),
+        (
+            NAME,
+            Value::Bool(true),
+            domain("name", wrong(ValueType::Text, ValueType::Bool)),
+        ),
+        (
+            NAME,
+            text("ninebytes"),
+            domain(
+                "name",
+                DomainError::TooLong {
+                    bytes: 9,
+                    bytes_max: 8,
+                },
+            ),
+        ),
+    ];
+    for (index, value, expected) in cases {
+        assert_eq!(space.set_property(handle, index, value), expected);
+    }
+    let out_of_range = [
+        (AGE, Value::Int(-1)),
+        (AGE, Value::Int(151)),
+        (SIZE, Value::Float(0.49)),
+        (SIZE, Value::Float(2.51)),
+        (SIZE, Value::Float(f64::NAN)),
+        (SIZE, Value::Float(f64::INFINITY)),
+    ];
+    for (index, value) in out_of_range {
+        let set = space.set_property(handle, index, value.clone());
+        let expected = matches!(
+            set,
+            Err(PropertyError::Domain {
+                error: DomainError::OutOfRange { .. },
+                ..
+            })
+        );
+        assert!(expected, "{value:?}: {set:?}");
+    }
+    for index in [5, 63, 64, 255].map(PropertyIndex) {
+        let error = PropertyError::NoSuchProperty {
+            kind: "avatar".to_owned(),
+            property: index.to_string(),
+        };
+        assert_eq!(
+            space.set_property(handle, index, Value::Int(1)),
+            Err(error.clone())
+        );
+        assert_eq!(space.property(handle, index), Err(error));
+    }
+    assert_eq!(space.properties(handle, PropertyMask::ALL), before);
+    assert!(changed(&space).is_empty());
+    space.despawn(handle).unwrap();
+    assert_eq!(
+        space.set_property(handle, AGE, Value::Int(1)),
+        Err(PropertyError::Gone)
+    );
+    assert_eq!(space.property(handle, AGE), Err(PropertyError::Gone));
+}
+
+#[test]
+fn bounds_belong_to_the_range() {
+    let mut space = space();
+    let handle = spawn(&mut space);
+    for (index, value) in [
+        (AGE, Value::Int(0)),
+        (AGE, Value::Int(150)),
+        (SIZE, Value::Float(0.5)),
+        (SIZE, Value::Float(2.5)),
+        (NAME, text("")),
+        (NAME, text("ächtung")),
+        (GOLD, Value::Int(i64::MIN)),
+        (GOLD, Value::Int(i64::MAX)),
+    ] {
+        assert_eq!(space.set_property(handle, index, value.clone()), Ok(()));
+        assert_eq!(space.property(handle, index), Ok(value));
+    }
+}
+
+#[test]
+fn a_property_is_dirty_once_however_often_it_changes_and_not_at_all_if_it_does_not() {
+    let mut space = space();
+    let (ada, bob) = (spawn(&mut space), spawn(&mut space));
+    space.clear_changes();
+    space.set_property(bob, AGE, Value::Int(18)).unwrap();
+    assert!(changed(&space).is_empty(), "it was 18 already");
+    for age in 0..50 {
+        space.set_property(bob, AGE, Value::Int(age)).unwrap();
+    }
+    space.set_property(bob, NAME, text("bob")).unwrap();
+    space.set_property(ada, GOLD, Value::Int(4)).unwrap();
+    space.set_property(bob, AGE, Value::Int(7)).unwrap();
+    assert_eq!(changed(&space), [(bob, vec![1, 3]), (ada, vec![4])]);
+    space.clear_changes();
+    assert!(changed(&space).is_empty());
+    space.set_property(bob, AGE, Value::Int(8)).unwrap();
+    assert_eq!(changed(&space), [(bob, vec![1])]);
+}
+
+#[test]
+fn who_joined_is_told_with_all_it_has_and_not_as_changed() {
+    let mut space = space();
+    let ada = spawn(&mut space);
+    space.set_property(ada, AGE, Value::Int(40)).unwrap();
+    space.set_layers(ada, 8).unwrap();
+    space.set_sees(ada, 8).unwrap();
+    let changes = space.changes();
+    assert_eq!(changes.joins().collect::<Vec<_>>(), [ada]);
+    assert_eq!(
+        changes.changed().count() + changes.layers().count() + changes.sees().count(),
+        0
+    );
+    space.clear_changes();
+    space.set_layers(ada, 8).unwrap();
+    space.set_sees(ada, 8).unwrap();
+    assert_eq!(
+        space.changes().layers().count() + space.changes().sees().count(),
+        0,
+        "as before"
+    );
+    for mask in [4, 2] {
+        space.set_layers(ada, mask).unwrap();
+        space.set_sees(ada, mask).unwrap();
+    }
+    assert_eq!(space.changes().layers().collect::<Vec<_>>(), [ada]);
+    assert_eq!(space.changes().sees().collect::<Vec<_>>(), [ada]);
+    assert_eq!(space.changes().joins().count(), 0);
+}
+
+#[test]
+fn who_came_and_went_within_a_tick_leaves_no_trace() {
+    let mut space = space();
+    let (ada, bob) = (spawn(&mut space), spawn(&mut space));
+    space.emit(ada, "born", vec![]).unwrap();
+    space.emit(bob, "born", vec![]).unwrap();
+    space.set_property(ada, AGE, Value::Int(1)).unwrap();
+    space.despawn(ada).unwrap();
+    let changes = space.changes();
+    assert_eq!(changes.joins().collect::<Vec<_>>(), [bob]);
+    assert!(changes.leaves().is_empty());
+    assert_eq!(changes.events().map(|e| e.subject).collect::<Vec<_>>(), [bob]);
+}
+
+#[test]
+fn who_leaves_is_told_with_its_last_events_but_no_changes() {
+    let mut space = space();
+    let ada = spawn(&mut space);
+    space.clear_changes();
+    space.set_property(ada, AGE, Value::Int(1)).unwrap();
+    space.set_layers(ada, 8).unwrap();
+    space.emit(ada, "farewell", vec![Value::Int(3)]).unwrap();
+    space.despawn(ada).unwrap();
+    assert_eq!(space.despawn(ada), Err(Gone));
+    let changes = space.changes();
+    assert_eq!(changes.leaves(), [ada]);
+    assert_eq!(changes.changed().count() + changes.layers().count(), 0);
+    assert_eq!(
+        changes.events().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+        ["farewell"]
+    );
+    space.clear_changes();
+    assert!(space.changes().leaves().is_empty());
+}
+
+#[test]
+fn events_have_limits() {
+    let mut space = space();
+    let ada = spawn(&mut space);
+    let nobody = Handle {
+        slot: Slot(99),
+        generation: Generation(0),
+    };
+    assert_eq!(space.emit(nobody, "x", vec![]), Err(EmitError::Gone));
+    assert_eq!(space.emit(ada, "", vec![]), Err(EmitError::BadName));
+    assert_eq!(space.emit(ada, &"x".repeat(33), vec![]), Err(EmitError::BadName));
+    assert_eq!(
+        space.emit(ada, "x", vec![Value::Int(0); 9]),
+        Err(EmitError::TooManyArguments)
+    );
+    let long = text(&"x".repeat(TEXT_BYTES_MAX + 1));
+    assert_eq!(space.emit(ada, "x", vec![long]), Err(EmitError::TextTooLong));
+    assert_eq!(space.changes().events().count(), 0);
+    let event_count = myriad_world::changes::EVENTS_PER_TICK_MAX;
+    for _ in 0..event_count {
+        space.emit(ada, "x", vec![]).unwrap();
+    }
+    assert_eq!(space.emit(ada, "x", vec![]), Err(EmitError::TooManyEvents));
+    space.clear_changes();
+    assert_eq!(space.emit(ada, "x", vec![]), Ok(()));
+}
+
+#[test]
+fn a_slot_rests_and_comes_back_in_another_life() {
+    let mut space = space();
+    let (ada, bob) = (spawn(&mut space), spawn(&mut space));
+    space.clear_changes();
+    space.set_tick(Tick(5));
+    space.despawn(ada).unwrap();
+    space.clear_changes();
+    assert!(!space.alive(ada) && space.at(ada.slot).is_none());
+    space.set_tick(Tick(5 + SLOT_REST_TICKS - 1));
+    assert_eq!(spawn(&mut space).slot, Slot(2), "slot 0 rests");
+    space.set_tick(Tick(5 + SLOT_REST_TICKS));
+    let next = spawn(&mut space);
+    assert_eq!(
+        next,
+        Handle {
+            slot: ada.slot,
+            generation: Generation(1)
+        }
+    );
+    assert!(!space.alive(ada), "the old handle stays dead");
+    assert_eq!(space.position(ada), None);
+    assert_ne!(space.id(next), Some(EntityId::new(Incarnation(7), 0)));
+    assert_eq!(space.at(ada.slot), Some(next));
+    assert!(space.alive(bob));
+}
+
+proptest! {
+    #[test]
+    fn handles_are_unique_and_slots_dense_whatever_comes_and_goes(
+        deeds in prop::collection::vec((any::<u8>(), 0u64..30), 1..300),
+    ) {
+        let mut space = space();
+        let (mut alive, mut dead): (Vec<Handle>, Vec<(Handle, Tick)>) = (Vec::new(), Vec::new());
+        let mut most = 0;
+        for (deed, wait) in deeds {
+            space.set_tick(space.tick() + wait);
+            let now = space.tick();
+            if deed % 2 == 0 || alive.is_empty() {
+                let new = spawn(&mut space);
+                prop_assert!(!dead.iter().any(|(h, _)| *h == new), "a handle never lives twice");
+                let rested = |(h, died): &(Handle, Tick)| h.slot != new.slot || now.since(*died) >= SLOT_REST_TICKS;
+                prop_assert!(dead.iter().all(rested));
+                alive.push(new);
+            } else {
+                let gone = alive.swap_remove(usize::from(deed) % alive.len());
+                space.despawn(gone).unwrap();
+                dead.push((gone, now));
+            }
+            let resting = dead.iter().filter(|(_, died)| now.since(*died) < SLOT_REST_TICKS).count();
+            most = most.max(alive.len() + resting);
+            space.clear_changes();
+            alive.sort_unstable();
+            prop_assert_eq!(space.handles().collect::<Vec<_>>(), alive.clone());
+            prop_assert!(alive.iter().all(|h| (h.slot.0 as usize) < most), "no slot beyond what was needed");
+            prop_assert!(dead.iter().all(|(h, _)| !space.alive(*h)));
+            let mut subjects = Vec::new();
+            space.collect_subjects(&mut subjects);
+            prop_assert_eq!(subjects.iter().map(|s| s.handle).collect::<Vec<_>>(), alive.clone());
+        }
+    }
+}
+
+#[test]
+fn positions_stay_in_bounds() {
+    let mut space = space();
+    let ada = spawn_at(&mut space, i32::MAX, i32::MIN);
+    assert_eq!(
+        space.position(ada),
+        Some(Pos {
+            x: REACH,
+            y: 0,
+            z: -REACH
+        })
+    );
+    let moved = space.displace(ada, Step { dx: i32::MAX, dz: -5 });
+    assert_eq!(
+        moved,
+        Ok(Pos {
+            x: REACH,
+            y: 0,
+            z: -REACH
+        })
+    );
+    let moved = space.displace(ada, Step { dx: -100, dz: 7 });
+    assert_eq!(
+        moved,
+        Ok(Pos {
+            x: REACH - 100,
+            y: 0,
+            z: 7 - REACH
+        })
+    );
+    assert_eq!(space.position(ada), moved.ok());
+    space.despawn(ada).unwrap();
+    assert_eq!(space.displace(ada, Step::default()), Err(Gone));
+}
+
+#[test]
+fn timers_are_due_in_order_once_and_later_than_now() {
+    let mut space = space();
+    let (ada, bob) = (spawn(&mut space), spawn(&mut space));
+    assert_eq!(space.set_timer(ada, "heal", Tick(0)), Err(TimerError::NotLater));
+    assert!(matches!(
+        space.set_timer(ada, "x", Tick(1)),
+        Err(TimerError::NoSuchTimer { .. })
+    ));
+    for (who, name, due) in [
+        (bob, "boast", 2),
+        (ada, "heal", 2),
+        (ada, "boast", 2),
+        (bob, "heal", 1),
+    ] {
+        space.set_timer(who, name, Tick(due)).unwrap();
+    }
+    space.set_timer(bob, "boast", Tick(3)).unwrap();
+    assert_eq!(space.timer(bob, "boast"), Ok(Some(Tick(3))));
+    assert_eq!(space.next_due(), None);
+    space.set_tick(Tick(2));
+    let mut due = Vec::new();
+    while let Some(next) = space.next_due() {
+        let kind = space.kind(next.handle).unwrap();
+        due.push((next.handle, kind.spec().timers[usize::from(next.timer.0)].clone()));
+        if due.len() < 9 {
+            space.set_timer(bob, "heal", Tick(4)).unwrap();
+        }
+    }
+    let expected = [(bob, "heal"), (ada, "boast"), (ada, "heal")];
+    assert_eq!(due, expected.map(|(who, name)| (who, name.to_owned())));
+    space.cancel_timer(bob, "boast").unwrap();
+    space.despawn(bob).unwrap();
+    space.set_tick(Tick(100));
+    assert_eq!(space.next_due(), None, "the dead have no timers");
+    assert_eq!(space.cancel_timer(bob, "boast"), Err(TimerError::Gone));
+}
+
+fn any_value(domain: Domain) -> BoxedStrategy<Value> {
+    match domain {
+        Domain::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Domain::Int { min, max } => (min..=max).prop_map(Value::Int).boxed(),
+        Domain::Float { min, max } => (min..=max).prop_map(Value::Float).boxed(),
+        Domain::Text { .. } => "[a-zäß]{0,4}".prop_map(Value::Text).boxed(),
+    }
+}
+
+fn any_values() -> impl Strategy<Value = Vec<Value>> {
+    let domains = avatar().properties.into_iter().map(|p| any_value(p.domain));
+    domains.collect::<Vec<_>>()
+}
+
+type AnyState = (
+    Vec<Value>,
+    (i32, i32, i32),
+    (u32, u32),
+    [Option<u64>; 2],
+    Option<(i32, i32, u32)>,
+);
+
+fn any_state() -> impl Strategy<Value = AnyState> {
+    let axis = || -REACH..=REACH;
+    let due = || prop::option::of(1u64..1 << 50);
+    (
+        any_values(),
+        (axis(), axis(), axis()),
+        any::<(u32, u32)>(),
+        [due(), due()],
+        prop::option::of((axis(), axis(), 1..=SPEED)),
+    )
+}
+
+fn with_state(space: &mut Space, state: AnyState) -> Handle {
+    let (values, (x, y, z), (layers, sees), due, leg) = state;
+    let ada = spawn(space);
+    for (i, value) in values.into_iter().enumerate() {
+        space.set_property(ada, PropertyIndex(i as u8), value).unwrap();
+    }
+    space.set_position(ada, Pos { x, y, z }).unwrap();
+    space.set_layers(ada, layers).unwrap();
+    space.set_sees(ada, sees).unwrap();
+    for (name, due) in ["heal", "boast"].into_iter().zip(due) {
+        if let Some(due) = due {
+            space.set_timer(ada, name, Tick(due)).unwrap();
+        }
+    }
+    if let Some((x, z, speed)) = leg {
+        space.set_motion(ada, Motion::MoveTo { x, z, speed }).unwrap();
+    }
+    ada
+}
+
+proptest! {
+    #[test]
+    fn all_declared_state_survives_a_round_trip_to_another_lane(state in any_state()) {
+        let mut here = space();
+        let ada = with_state(&mut here, state);
+        let record = here.record(ada, Form::Handoff).unwrap();
+        let mut there = space_of(Incarnation(8), 10_000);
+        spawn(&mut there);
+        let restored = there.restore(&record).unwrap();
+        prop_assert_eq!(restored.ignored, Vec::<String>::new());
+        let again = restored.handle;
+        prop_assert_eq!(there.record(again, Form::Handoff), Some(record));
+        prop_assert_eq!(there.id(again), here.id(ada));
+        prop_assert_eq!(there.position(again), here.position(ada));
+        prop_assert_eq!(there.sight(again), here.sight(ada));
+        prop_assert_eq!(there.motion(again), here.motion(ada));
+        let all = PropertyMask::ALL;
+        prop_assert_eq!(there.properties(again, all), here.properties(ada, all));
+        for name in ["heal", "boast"] {
+            prop_assert_eq!(there.timer(again, name), here.timer(ada, name));
+        }
+        // And goes on alike: the same timers are due, the same leg ends.
+        here.set_tick(Tick(1 << 51));
+        there.set_tick(Tick(1 << 51));
+        loop {
+            let (a, b) = (here.next_due(), there.next_due());
+            prop_assert_eq!(a.map(|due| due.timer), b.map(|due| due.timer));
+            if a.is_none() {
+                break;
+            }
+        }
+        for _ in 0..3 {
+            here.simulate();
+            there.simulate();
+            prop_assert_eq!(there.position(again), here.position(ada));
+        }
+    }
+
+    #[test]
+    fn the_saved_form_holds_what_is_declared_as_saved_and_the_rest_has_its_default(state in any_state()) {
+        let mut here = space();
+        let ada = with_state(&mut here, state);
+        let record = here.record(ada, Form::Saved).unwrap();
+        let mut there = space();
+        let again = there.restore(&record).unwrap().handle;
+        let kind = here.kind(ada).unwrap();
+        let saved = kind.saved();
+        prop_assert_eq!(there.properties(again, saved), here.properties(ada, saved));
+        prop_assert_eq!(there.property(again, AGE), Ok(Value::Int(18)));
+        prop_assert_eq!(there.sight(again), here.sight(ada));
+        prop_assert_eq!(there.position(again), here.position(ada));
+        prop_assert!(!record.attributes.iter().any(|(name, _)| name == "age"));
+    }
+
+    #[test]
+    fn no_record_panics_or_gets_past_the_declaration(
+        names in prop::collection::vec("@?[a-z.]{1,14}|@layers|@sees|@motion\\.(x|z|speed)|@timer\\.(heal|boast)|age|size|name", 0..12),
+        ints in prop::collection::vec(any::<i64>(), 12),
+        as_text in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let values = ints.iter().zip(as_text).map(|(v, t)| if t { text(&v.to_string()) } else { Value::Int(*v) });
+        let record = Record {
+            entity: EntityId(1),
+            kind: "avatar".to_owned(),
+            position: Pos { x: i32::MAX, y: 0, z: 0 },
+            attributes: names.into_iter().zip(values).collect(),
+        };
+        let mut space = space();
+        let handle = space.restore(&record).unwrap().handle;
+        for (index, value) in space.properties(handle, PropertyMask::ALL) {
+            let kind = space.kind(handle).unwrap();
+            prop_assert_eq!(kind.property(index).unwrap().domain.check(&value), Ok(()));
+        }
+        for _ in 0..3 {
+            space.set_tick(space.tick() + 1);
+            while space.next_due().is_some() {}
+            space.simulate();
+            let p = space.position(handle).unwrap();
+            prop_assert!(p.x.abs() <= REACH && p.z.abs() <= REACH);
+        }
+        if let Some(Motion::MoveTo { speed, .. }) = space.motion(handle) {
+            prop_assert!((1..=SPEED).contains(&speed));
+        }
+    }
+}
+
+#[test]
+fn a_record_of_an_older_declaration_keeps_what_still_fits() {
+    let mut space = space();
+    let record = Record {
+        entity: EntityId(99),
+        kind: "avatar".to_owned(),
+        position: Pos {
+            x: 0,
+            y: 0,
+            z: 2 * REACH,
+        },
+        attributes: vec![
+            ("gold".to_owned(), Value::Int(8)),
+            ("wings".to_owned(), Value::Int(2)),
+            ("size".to_owned(), Value::Float(99.0)),
+            ("name".to_owned(), Value::Int(3)),
+            ("@timer.fly".to_owned(), Value::Int(3)),
+        ],
+    };
+    let restored = space.restore(&record).unwrap();
+    assert_eq!(restored.ignored, ["wings", "size", "name", "@timer.fly"]);
+    let handle = restored.handle;
+    assert_eq!(space.property(handle, GOLD), Ok(Value::Int(8)));
+    assert_eq!(space.property(handle, SIZE), Ok(Value::Float(1.75)));
+    assert_eq!(space.position(handle).unwrap().z, REACH);
+    assert_eq!(space.restore(&record), Err(SpawnError::AlreadyHere(EntityId(99))));
+    let unknown = Record {
+        kind: "dragon".to_owned(),
+        entity: EntityId(100),
+        ..record
+    };
+    assert_eq!(
+        space.restore(&unknown),
+        Err(SpawnError::NoSuchKind("dragon".to_owned()))
+    );
+}
+
+#[test]
+fn the_schema_tells_clients_no_name_that_is_for_nobody() {
+    let schema = space().kinds().schema();
+    assert_eq!(
+        schema.iter().map(|k| k.name.as_str()).collect::<Vec<_>>(),
+        ["avatar", "rock"]
+    );
+    let names: Vec<&str> = schema[0].properties.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["", "age", "size", "name", "gold"]);
+    let audiences: Vec<Audience> = schema[0].properties.iter().map(|p| p.audience).collect();
+    assert_eq!(
+        audiences,
+        [
+            Audience::Nobody,
+            Audience::All,
+            Audience::All,
+            Audience::All,
+            Audience::Owner
+        ]
+    );
+    let mut other = avatar();
+    other.properties[0].saved = false;
+    let other = Kinds::new(vec![other]).unwrap().schema();
+    assert_ne!(other[0].hash, schema[0].hash);
+}
+
+#[test]
+fn a_kind_knows_who_is_told_what() {
+    let kinds = Kinds::new(vec![avatar(), rock()]).unwrap();
+    let kind = kinds.avatar().unwrap();
+    let of = |audience| kind.audience(audience).iter().map(|i| i.0).collect::<Vec<_>>();
+    assert_eq!(of(Audience::Nobody), [0]);
+    assert_eq!(of(Audience::Owner), [4]);
+    assert_eq!(of(Audience::All), [1, 2, 3]);
+    assert_eq!(kind.saved().iter().map(|i| i.0).collect::<Vec<_>>(), [0, 2, 3, 4]);
+    assert_eq!(kind.property_index("gold"), Some(GOLD));
+    assert_eq!(
+        kind.spec().timers,
+        ["boast", "heal"],
+        "in the order of their names"
+    );
+    assert_eq!(kinds.find("rock").map(|k| k.id()), Some(ROCK));
+}
+
+#[test]
+fn wrong_declarations_are_named() {
+    let check = |change: fn(&mut KindSpec), expected: &str| {
+        let mut spec = avatar();
+        change(&mut spec);
+        let error = Kinds::new(vec![spec]).err().map(|e| e.to_string());
+        assert!(
+            error.as_deref().is_some_and(|e| e.contains(expected)),
+            "{error:?}"
+        );
+    };
+    check(|k| k.name = "Avatar".to_owned(), "'Avatar' is not a name");
+    check(|k| k.name = "a".repeat(33), "is not a name");
+    check(|k| k.radius_m = 1000.5, "radius must be between 0 and 1000");
+    check(|k| k.speed_max_m_s = f64::NAN, "speed must be between 0 and 1000");
+    check(
+        |k| k.properties[1].name = "name".to_owned(),
+        "declares property 'name' twice",
+    );
+    check(
+        |k| k.properties[1].default = Value::Bool(true),
+        "the default of property 'age' takes a whole number",
+    );
+    check(
+        |k| k.properties[1].default = Value::Int(-1),
+        "the default of property 'age' is -1",
+    );
+    check(
+        |k| k.properties[1].domain = Domain::Int { min: 2, max: 1 },
+        "the bounds of property 'age' are impossible",
+    );
+    check(
+        |k| {
+            k.properties[2].domain = Domain::Float {
+                min: 0.0,
+                max: f64::INFINITY,
+            }
+        },
+        "the bounds of property 'size' are impossible",
+    );
+    check(
+        |k| k.properties[3].domain = Domain::Text { bytes_max: 1025 },
+        "the bounds of property 'name' are impossible",
+    );
+    check(
+        |k| k.timers.push("heal".to_owned()),
+        "declares timer 'heal' twice",
+    );
+    check(
+        |k| k.timers = (0..33).map(|i| format!("t{i}")).collect(),
+        "more than 32 timers",
+    );
+    check(|k| k.timers[0] = "@x".to_owned(), "'@x' is not a name");
+    check(
+        |k| {
+            let first = k.properties[0].clone();
+            k.properties = (0..65)
+                .map(|i| {
+                    common::property(
+                        &format!("p{i}"),
+                        first.domain,
+                        first.default.clone(),
+                        first.audience,
+                        false,
+                    )
+                })
+                .collect();
+        },
+        "more than 64 properties",
+    );
+    let mut second = avatar();
+    assert_eq!(
+        Kinds::new(vec![avatar(), second.clone()]).err(),
+        Some(KindError::DuplicateKind("avatar".to_owned()))
+    );
+    second.name = "hero".to_owned();
+    assert_eq!(
+        Kinds::new(vec![avatar(), second]).err(),
+        Some(KindError::TwoAvatars("avatar".to_owned(), "hero".to_owned()))
+    );
+}
