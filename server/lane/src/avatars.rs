@@ -4,7 +4,7 @@
 //! period, a new login of the account takes it over. So there is one record per account, from the first wish to
 //! load it until its last save is acknowledged; loading a stale copy meanwhile is impossible.
 
-use crate::config::{COMMANDS_QUEUED_MAX, INTENTS_QUEUED_MAX};
+use crate::config::{COMMANDS_QUEUED_MAX, ENDED_SESSIONS_REMEMBERED, INTENTS_QUEUED_MAX};
 use crate::counters::Counters;
 use myriad_storage::SavedEntity;
 use myriad_wire::client::CommandResult;
@@ -170,6 +170,8 @@ pub(crate) struct Avatars {
     accounts: BTreeMap<SessionId, String>,
     /// Sessions that ended since the last routes, for their gateways.
     ended: Vec<(GatewayId, SessionId, CloseReason)>,
+    /// The last sessions that this lane ended, oldest first.
+    remembered: VecDeque<(SessionId, CloseReason)>,
 }
 
 impl Avatars {
@@ -228,8 +230,7 @@ impl Avatars {
         avatar.left = false;
         self.accounts.insert(session.id, account.to_owned());
         if let Some(old) = avatar.session.replace(session) {
-            self.accounts.remove(&old.id);
-            self.ended.push((old.gateway, old.id, CloseReason::Replaced));
+            self.end(&old, CloseReason::Replaced);
         }
     }
 
@@ -279,9 +280,25 @@ impl Avatars {
             return;
         };
         if let Some(session) = avatar.session {
-            self.accounts.remove(&session.id);
-            self.ended.push((session.gateway, session.id, reason));
+            self.end(&session, reason);
         }
+    }
+
+    fn end(&mut self, session: &Session, reason: CloseReason) {
+        self.accounts.remove(&session.id);
+        self.ended.push((session.gateway, session.id, reason));
+        if self.remembered.len() >= ENDED_SESSIONS_REMEMBERED {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((session.id, reason));
+    }
+
+    /// Why this lane ended the session, if it did so not long ago.
+    pub(crate) fn ended_before(&self, session: SessionId) -> Option<CloseReason> {
+        self.remembered
+            .iter()
+            .find(|(ended, _)| *ended == session)
+            .map(|(_, reason)| *reason)
     }
 
     /// Tells `gateway` that a session which never was attached is over.

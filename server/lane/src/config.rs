@@ -44,6 +44,8 @@ pub struct Config {
 pub(crate) const INTENTS_QUEUED_MAX: usize = 32;
 /// Most commands of one session that wait for a tick; beyond it the newest are refused.
 pub(crate) const COMMANDS_QUEUED_MAX: usize = 32;
+/// How many sessions are remembered after the lane ended them, in case their gateway missed it and asks again.
+pub(crate) const ENDED_SESSIONS_REMEMBERED: usize = 1024;
 /// Side of the square within which entities share a track, as a shift of position units: 16 m. Smaller squares
 /// cost more chunk headers, larger ones wider coordinates and coarser choice of what is near.
 pub(crate) const TRACK_TILE_SHIFT: u32 = 14;

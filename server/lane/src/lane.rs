@@ -4,7 +4,7 @@ use crate::avatars::{Avatars, Place};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::readers::Readers;
-use crate::stages::ingest::Wishes;
+use crate::stages::ingest::Wish;
 use crate::stages::{Stage, commands, ghosts, handoff, ingest, interest, persist, publish, simulate};
 use crate::tracks::TrackBuilder;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub struct Lane {
     pub(crate) readers: Readers,
     pub(crate) avatars: Avatars,
     /// Made by ingest, emptied by handoff in the same tick.
-    pub(crate) wishes: Wishes,
+    pub(crate) wishes: Vec<Wish>,
     pub(crate) tracks: TrackBuilder,
     /// Every entity, ascending by slot: as of this tick's publish.
     pub(crate) subjects: Vec<Subject>,
@@ -107,7 +107,7 @@ impl Lane {
             inbox: Vec::new(),
             readers: Readers::default(),
             avatars: Avatars::default(),
-            wishes: Wishes::default(),
+            wishes: Vec::new(),
             tracks: TrackBuilder::default(),
             subjects: Vec::new(),
             interest: interest::Interest::default(),

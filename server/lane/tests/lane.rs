@@ -429,6 +429,47 @@ fn a_second_login_takes_the_avatar_over() {
 }
 
 #[test]
+fn a_replaced_session_whose_gateway_missed_it_does_not_take_the_avatar_back() {
+    let mut rig = Rig::new(2);
+    rig.attach(0, 1, "ada");
+    rig.gateways[0].lose = 100;
+    let second = rig.attach(1, 2, "ada");
+    rig.gateways[0].lose = 0;
+    rig.gateways[0].resync = true;
+    rig.tick(vec![(0, Report::default()), (1, Report::default())]);
+    rig.idle(2);
+    let own = rig.attach(1, 2, "ada");
+    assert_eq!(own.epoch, second.epoch, "nobody was attached in between");
+    assert!(rig.gateways[1].route(2).is_some());
+}
+
+#[test]
+fn a_session_attached_and_detached_within_one_tick_is_gone() {
+    let mut rig = Rig::new(1);
+    rig.attach(0, 1, "ada");
+    let attach = Attach {
+        session: SessionId(2),
+        account: "bob".into(),
+    };
+    let detach = Detach {
+        session: SessionId(2),
+        left: true,
+    };
+    let attaching = Report {
+        attach: vec![attach],
+        ..Report::default()
+    };
+    let detaching = Report {
+        detach: vec![detach],
+        ..Report::default()
+    };
+    rig.tick(vec![(0, attaching), (0, detaching)]);
+    rig.idle(3);
+    assert!(rig.gateways[0].route(2).is_none());
+    assert_eq!(rig.lane.sessions(), 1);
+}
+
+#[test]
 fn a_silent_gateways_avatars_leave_once_after_the_grace_period() {
     let mut rig = Rig::new(2);
     let lost = rig.attach(0, 1, "ada");

@@ -5,21 +5,19 @@
 
 use crate::avatars::{Place, Saved, Session};
 use crate::lane::Lane;
+use crate::stages::ingest::Wish;
 use myriad_storage::{SavedEntity, StorageReply, StorageRequest};
 use myriad_wire::fabric::Attach;
 use myriad_wire::{CloseReason, GatewayId, Tick};
 use myriad_world::Handle;
 
 pub(crate) fn handoff(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
-    // Departures first: a player who changes the gateway within one tick is then attached, not detached.
-    for detach in std::mem::take(&mut lane.wishes.detach) {
-        lane.avatars.detach(detach.session, detach.left, now);
-    }
-    for reply in std::mem::take(&mut lane.wishes.loaded) {
-        handle_loaded(lane, reply);
-    }
-    for (gateway, attach) in std::mem::take(&mut lane.wishes.attach) {
-        handle_attach(lane, now, gateway, &attach, requests);
+    for wish in std::mem::take(&mut lane.wishes) {
+        match wish {
+            Wish::Attach(gateway, attach) => handle_attach(lane, now, gateway, &attach, requests),
+            Wish::Detach(detach) => lane.avatars.detach(detach.session, detach.left, now),
+            Wish::Loaded(reply) => handle_loaded(lane, reply),
+        }
     }
     remove_despawned(lane);
     depart(lane, now);
@@ -34,6 +32,11 @@ fn handle_attach(
 ) {
     if lane.avatars.knows(attach.session) {
         lane.avatars.announce_again(attach.session);
+        return;
+    }
+    if let Some(reason) = lane.avatars.ended_before(attach.session) {
+        // Its gateway has not heard of the end: it must not take the avatar back from a newer session.
+        lane.avatars.refuse(gateway, attach.session, reason);
         return;
     }
     if lane.avatars.sessions() >= lane.config.sessions_max as usize {

@@ -8,12 +8,15 @@ use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::{GatewayId, SessionId, Tick};
 use std::collections::BTreeSet;
 
-/// What this tick's handoff stage will do about sessions.
-#[derive(Debug, Default)]
-pub(crate) struct Wishes {
-    pub(crate) attach: Vec<(GatewayId, Attach)>,
-    pub(crate) detach: Vec<Detach>,
-    pub(crate) loaded: Vec<StorageReply>,
+/// What this tick's handoff stage will do about sessions, in the order in which it was asked for.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// A gateway's session wants its avatar.
+    Attach(GatewayId, Attach),
+    /// A session is over.
+    Detach(Detach),
+    /// Storage has answered about an avatar.
+    Loaded(StorageReply),
 }
 
 pub(crate) fn ingest(lane: &mut Lane, now: Tick) {
@@ -30,7 +33,7 @@ pub(crate) fn ingest(lane: &mut Lane, now: Tick) {
                     handle_report(lane, from, &body);
                 }
             }
-            Arrived::Storage(reply @ StorageReply::Avatar { .. }) => lane.wishes.loaded.push(reply),
+            Arrived::Storage(reply @ StorageReply::Avatar { .. }) => lane.wishes.push(Wish::Loaded(reply)),
             Arrived::Storage(StorageReply::Saved { request, result }) => handle_saved(lane, request, result),
         }
     }
@@ -50,9 +53,8 @@ fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
         detach_all(lane, from, |session| !named.contains(&session));
     }
     lane.wishes
-        .attach
-        .extend(report.attach.into_iter().map(|attach| (from, attach)));
-    lane.wishes.detach.extend(report.detach);
+        .extend(report.attach.into_iter().map(|attach| Wish::Attach(from, attach)));
+    lane.wishes.extend(report.detach.into_iter().map(Wish::Detach));
     if report.epoch != lane.config.epoch {
         // The gateway speaks to a lane of another life; its sessions' epochs mean nothing here.
         return;
@@ -75,8 +77,7 @@ fn detach_all(lane: &mut Lane, gateway: GatewayId, which: impl Fn(SessionId) -> 
     let sessions = lane.avatars.sessions_of(gateway);
     let gone = sessions.into_iter().filter(|session| which(*session));
     lane.wishes
-        .detach
-        .extend(gone.map(|session| Detach { session, left: false }));
+        .extend(gone.map(|session| Wish::Detach(Detach { session, left: false })));
 }
 
 fn handle_saved(lane: &mut Lane, request: u64, result: Result<Vec<SaveOutcome>, String>) {
