@@ -320,6 +320,8 @@ fn start_gateway(
     let edge_config = EdgeConfig {
         idle_timeout: Duration::from_secs_f64(config.client.idle_timeout_s),
         connections_max: config.client.connections_max,
+        // Above the gateway's own limit, at which it stops sending, there must be room for its largest messages.
+        backlog_bytes_max: (config.gateway.backlog_kib + 4096) * 1024,
         ..EdgeConfig::new(config.client.listen)
     };
     let edge = Edge::start(edge_config, &tls, sender, parts.runtime.handle()).context("client.listen")?;
