@@ -222,6 +222,9 @@ impl Bot {
         tally: &mut Tally,
     ) {
         self.begin(truth);
+        if let Some(newest) = truth.newest().filter(|_| measuring) {
+            self.view.measure_from(newest.tick);
+        }
         if let Some(end) = end {
             self.view.end_with(end);
         }

@@ -224,8 +224,10 @@ pub struct Views {
     pub doubled: u64,
     /// Times at which the SDK's view was not what its enters and leaves add up to.
     pub inconsistent: u64,
-    /// Edges of the true view that were told with a later or earlier tick.
+    /// Edges of the true view that were told with a later or earlier tick, while measuring.
     pub late: u64,
+    /// The same before the measurement: a gateway may pause a client that still takes in its first view.
+    pub late_joining: u64,
     /// Edges of the true view that were never told.
     pub edges_missing: u64,
     /// Edges told that the true view does not have.

@@ -318,6 +318,7 @@ fn views(outcomes: &[Outcome]) -> Views {
         views.inconsistent += counts.inconsistent;
         views.unchecked += counts.unchecked;
         views.late += counts.view.late;
+        views.late_joining += counts.view.late_joining;
         views.edges_missing += counts.view.edges_missing;
         views.edges_extra += counts.view.edges_extra;
         views.missing += counts.view.missing;

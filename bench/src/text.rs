@@ -158,8 +158,9 @@ impl Report {
             f,
             "true views",
             format_args!(
-                "{} edges late, {} missing, {} extra; at the end {} subjects missing, {} extra; {} clients unchecked",
+                "{} edges late ({} more while joining), {} missing, {} extra; at the end {} subjects missing, {} extra; {} clients unchecked",
                 views.late,
+                views.late_joining,
                 views.edges_missing,
                 views.edges_extra,
                 views.missing,

@@ -56,6 +56,8 @@ pub(crate) struct TrueView {
 pub(crate) struct ViewCheck {
     pub(crate) truth: TrueView,
     sight: Option<(Row, Sight)>,
+    /// Edges that are told late count as such from this tick on.
+    measured_from: Option<Tick>,
     end: Option<Tick>,
     known: Bits,
     /// Told, but the truth of their tick has not arrived yet.
@@ -70,6 +72,8 @@ pub(crate) struct ViewCheck {
 pub(crate) struct ViewCounts {
     pub(crate) doubled: u64,
     pub(crate) late: u64,
+    /// Late before the measurement: a gateway may pause a client that still takes in its first view.
+    pub(crate) late_joining: u64,
     pub(crate) edges_missing: u64,
     pub(crate) edges_extra: u64,
     pub(crate) missing: u64,
@@ -183,6 +187,11 @@ impl ViewCheck {
         self.unread.push_back(edge);
     }
 
+    /// The measurement begins with `tick`.
+    pub(crate) fn measure_from(&mut self, tick: Tick) {
+        self.measured_from.get_or_insert(tick);
+    }
+
     /// Edges after `tick` are of no interest: the comparison ends with the view of that tick.
     pub(crate) fn end_with(&mut self, tick: Tick) {
         self.end = Some(tick);
@@ -252,7 +261,7 @@ impl ViewCheck {
         }
         self.expected.sort_unstable();
         self.told.sort_unstable();
-        strike_out(&mut self.expected, &mut self.told, |edge| *edge);
+        strike_out(&mut self.expected, &mut self.told, |edge| *edge, |_| {});
     }
 
     /// The outcome, after a last [`Self::advance`]: what is unmatched now stays so.
@@ -263,17 +272,30 @@ impl ViewCheck {
         let key = |edge: &Edge| (edge.row, edge.enter);
         self.expected.sort_unstable_by_key(|edge| (key(edge), edge.tick));
         self.told.sort_unstable_by_key(|edge| (key(edge), edge.tick));
-        self.counts.late = strike_out(&mut self.expected, &mut self.told, key);
+        let (counts, measured_from) = (&mut self.counts, self.measured_from);
+        strike_out(&mut self.expected, &mut self.told, key, |expected| {
+            if measured_from.is_some_and(|from| expected.tick >= from) {
+                counts.late += 1;
+            } else {
+                counts.late_joining += 1;
+            }
+        });
         self.counts.edges_missing += self.expected.len() as u64;
         self.counts.edges_extra += self.told.len() as u64;
         self.counts
     }
 }
 
-/// Takes out of two lists, ascending by `key`, what has the same key in both; one for one. Returns how many.
-fn strike_out<K: Ord>(a: &mut Vec<Edge>, b: &mut Vec<Edge>, key: impl Fn(&Edge) -> K) -> u64 {
+/// Takes out of two lists, ascending by `key`, what has the same key in both; one for one. Calls `each` with what
+/// was taken out of `a`.
+fn strike_out<K: Ord>(
+    a: &mut Vec<Edge>,
+    b: &mut Vec<Edge>,
+    key: impl Fn(&Edge) -> K,
+    mut each: impl FnMut(&Edge),
+) {
     let (mut left_a, mut left_b) = (Vec::new(), Vec::new());
-    let (mut i, mut j, mut struck) = (0, 0, 0);
+    let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
         match key(&a[i]).cmp(&key(&b[j])) {
             std::cmp::Ordering::Less => {
@@ -285,14 +307,14 @@ fn strike_out<K: Ord>(a: &mut Vec<Edge>, b: &mut Vec<Edge>, key: impl Fn(&Edge) 
                 j += 1;
             }
             std::cmp::Ordering::Equal => {
-                (i, j, struck) = (i + 1, j + 1, struck + 1);
+                each(&a[i]);
+                (i, j) = (i + 1, j + 1);
             }
         }
     }
     left_a.extend_from_slice(&a[i..]);
     left_b.extend_from_slice(&b[j..]);
     (*a, *b) = (left_a, left_b);
-    struck
 }
 
 #[cfg(test)]
@@ -333,6 +355,7 @@ mod tests {
         let truth = truth(&there_and_back());
         let mut check = ViewCheck::default();
         check.start(Tick(0), 0, TEN_METRES);
+        check.measure_from(Tick(3));
         for edge in edges {
             check.handle_told(*edge);
             check.advance(&truth);
@@ -370,6 +393,14 @@ mod tests {
                 ..ViewCounts::default()
             }
         );
+    }
+
+    #[test]
+    fn late_before_the_measurement_is_told_apart() {
+        let mut edges = honest();
+        edges[1].tick = Tick(1);
+        let found = outcome(&edges);
+        assert_eq!((found.late, found.late_joining), (0, 1));
     }
 
     #[test]
