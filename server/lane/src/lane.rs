@@ -37,7 +37,7 @@ pub struct Lane {
     /// Made by ingest, emptied by handoff in the same tick.
     pub(crate) wishes: Vec<Wish>,
     pub(crate) tracks: TrackBuilder,
-    /// Every entity, ascending by slot: as of this tick's publish.
+    /// Every entity, ascending by slot: as of this tick's interest and publish.
     pub(crate) subjects: Vec<Subject>,
     pub(crate) interest: interest::Interest,
     /// Which accounts each save request holds.
@@ -102,6 +102,7 @@ impl Lane {
             gateway_silence_ticks: ticks(config.gateway_silence_s),
             grace_ticks: ticks(config.grace_s),
             save_interval_ticks: ticks(config.save_interval_s),
+            interest: interest::Interest::new(&space),
             space,
             script,
             inbox: Vec::new(),
@@ -110,7 +111,6 @@ impl Lane {
             wishes: Vec::new(),
             tracks: TrackBuilder::default(),
             subjects: Vec::new(),
-            interest: interest::Interest::default(),
             saves_in_flight: BTreeMap::new(),
             counters: Counters::default(),
             ticks_elapsed: 1,
@@ -157,7 +157,7 @@ impl Lane {
         stage_done(Stage::Commands);
         simulate::simulate(self);
         stage_done(Stage::Simulate);
-        interest::interest(self, now);
+        interest::interest(self);
         stage_done(Stage::Interest);
         ghosts::ghosts(self);
         stage_done(Stage::Ghosts);
@@ -284,7 +284,7 @@ impl Lane {
         let mut random = Pcg32::seed_from_u64(seed);
         let half = i64::from(self.config.spawn_side / 2);
         let side = 2 * half as u64 + 1;
-        let mut coordinate = || ((u64::from(random.next_u32()) * side >> 32) as i64 - half) as i32;
+        let mut coordinate = || (((u64::from(random.next_u32()) * side) >> 32) as i64 - half) as i32;
         Pos {
             x: coordinate(),
             y: 0,

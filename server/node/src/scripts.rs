@@ -8,6 +8,7 @@ use std::path::Path;
 const PLAZA: &[(&str, &str)] = &[
     ("main", include_str!("../../../scripts/plaza/main.luau")),
     ("avatar", include_str!("../../../scripts/plaza/avatar.luau")),
+    ("greeter", include_str!("../../../scripts/plaza/greeter.luau")),
     ("moods", include_str!("../../../scripts/plaza/moods.luau")),
     ("npc", include_str!("../../../scripts/plaza/npc.luau")),
 ];

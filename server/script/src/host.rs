@@ -161,17 +161,35 @@ impl ScriptHost {
 
     /// The lane spawned an entity (not: restored it).
     pub fn spawned(&mut self, space: &mut Space, entity: Handle) {
-        self.on(space, entity, "spawned", |handlers| handlers.spawned.as_ref());
+        self.on(space, entity, "spawned", (), |handlers| handlers.spawned.as_ref());
     }
 
     /// A session has got its avatar.
     pub fn attached(&mut self, space: &mut Space, avatar: Handle) {
-        self.on(space, avatar, "attached", |handlers| handlers.attached.as_ref());
+        self.on(space, avatar, "attached", (), |handlers| {
+            handlers.attached.as_ref()
+        });
     }
 
     /// An avatar has no session any more.
     pub fn detached(&mut self, space: &mut Space, avatar: Handle) {
-        self.on(space, avatar, "detached", |handlers| handlers.detached.as_ref());
+        self.on(space, avatar, "detached", (), |handlers| {
+            handlers.detached.as_ref()
+        });
+    }
+
+    /// `other` has come within the distance at which `entity` notices others.
+    pub fn noticed(&mut self, space: &mut Space, entity: Handle, other: Handle) {
+        self.on(space, entity, "noticed", Entity(other), |handlers| {
+            handlers.noticed.as_ref()
+        });
+    }
+
+    /// `other` is not noticed by `entity` any more: it went away, or is gone altogether.
+    pub fn lost(&mut self, space: &mut Space, entity: Handle, other: Handle) {
+        self.on(space, entity, "lost", Entity(other), |handlers| {
+            handlers.lost.as_ref()
+        });
     }
 
     /// Runs all timers that are due in the space's tick. Returns how many ran.
@@ -195,7 +213,7 @@ impl ScriptHost {
     pub fn run_arrivals(&mut self, space: &mut Space) -> u32 {
         let mut ran = 0;
         while let Some(entity) = space.next_arrived() {
-            self.on(space, entity, "arrived", |handlers| handlers.arrived.as_ref());
+            self.on(space, entity, "arrived", (), |handlers| handlers.arrived.as_ref());
             ran += 1;
         }
         ran
@@ -223,6 +241,7 @@ impl ScriptHost {
         space: &mut Space,
         entity: Handle,
         name: &'static str,
+        arguments: impl IntoLuaMulti,
         handler: fn(&Handlers) -> Option<&LuaFunction>,
     ) {
         let Some(kind) = space.kind(entity).map(|kind| kind.id()) else {
@@ -233,7 +252,11 @@ impl ScriptHost {
         };
         let steps = self.limits.steps_per_call;
         let label = label(space, entity, "on", name);
-        self.within(space, |host| host.call(steps, &function, Entity(entity), label));
+        self.within(space, |host| {
+            // Without memory for its arguments a call has none, and faults by itself.
+            let arguments = arguments.into_lua_multi(&host.lua).unwrap_or_default();
+            host.call(steps, &function, (Entity(entity), arguments), label)
+        });
     }
 
     fn within<R>(&mut self, space: &mut Space, run: impl FnOnce(&mut Self) -> R) -> R {

@@ -19,6 +19,8 @@ pub const KINDS_MAX: usize = 256;
 pub const TIMERS_MAX: usize = 32;
 /// Farthest an entity may see, in metres: the interest engine's fast path ends at 1024 m.
 pub const RADIUS_MAX_M: f64 = 1000.0;
+/// Farthest at which scripts notice others, in metres: the margin in which a lane must know of its neighbours.
+pub const NOTICE_MAX_M: f64 = 60.0;
 /// Fastest an entity may go, in metres per second.
 pub const SPEED_MAX_M_S: f64 = 1000.0;
 /// Interest units per metre.
@@ -52,6 +54,9 @@ pub struct KindSpec {
     pub sees: u32,
     /// How far its entities see, in metres: 0 to [`RADIUS_MAX_M`].
     pub radius_m: f64,
+    /// Within which distance its script is told of others that come and go, in metres: 0 to [`NOTICE_MAX_M`]; 0 for
+    /// never.
+    pub notice_m: f64,
     /// How fast its entities may go, in metres per second: 0 to [`SPEED_MAX_M_S`].
     pub speed_max_m_s: f64,
     /// Its properties, at most [`PROPERTIES_MAX`].
@@ -137,6 +142,7 @@ impl KindSpec {
         let kind = || self.name.clone();
         for (what, value, max) in [
             ("radius", self.radius_m, RADIUS_MAX_M),
+            ("notice", self.notice_m, NOTICE_MAX_M),
             ("speed", self.speed_max_m_s, SPEED_MAX_M_S),
         ] {
             if !(0.0..=max).contains(&value) {
@@ -267,6 +273,7 @@ pub struct Kind {
     audiences: [PropertyMask; 3],
     saved: PropertyMask,
     radius_aoi: u32,
+    notice_aoi: u32,
 }
 
 impl Kind {
@@ -281,6 +288,7 @@ impl Kind {
             audiences: [PropertyMask::default(); 3],
             saved: PropertyMask::default(),
             radius_aoi: (spec.radius_m * AOI_UNITS_PER_METRE).round() as u32,
+            notice_aoi: (spec.notice_m * AOI_UNITS_PER_METRE).round() as u32,
             spec,
         };
         for (i, property) in kind.spec.properties.iter().enumerate() {
@@ -344,6 +352,12 @@ impl Kind {
     #[must_use]
     pub fn radius_aoi(&self) -> u32 {
         self.radius_aoi
+    }
+
+    /// Within which distance its script is told of others, in interest units (1/32 m); 0 for never.
+    #[must_use]
+    pub fn notice_aoi(&self) -> u32 {
+        self.notice_aoi
     }
 
     /// The cell of a property in the column of its type.

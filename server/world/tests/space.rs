@@ -684,6 +684,7 @@ fn wrong_declarations_are_named() {
     check(|k| k.name = "Avatar".to_owned(), "'Avatar' is not a name");
     check(|k| k.name = "a".repeat(33), "is not a name");
     check(|k| k.radius_m = 1000.5, "radius must be between 0 and 1000");
+    check(|k| k.notice_m = -1.0, "notice must be between 0 and 60");
     check(|k| k.speed_max_m_s = f64::NAN, "speed must be between 0 and 1000");
     check(
         |k| k.properties[1].name = "name".to_owned(),

@@ -32,6 +32,8 @@ pub(crate) struct Handlers {
     pub(crate) attached: Option<LuaFunction>,
     pub(crate) detached: Option<LuaFunction>,
     pub(crate) arrived: Option<LuaFunction>,
+    pub(crate) noticed: Option<LuaFunction>,
+    pub(crate) lost: Option<LuaFunction>,
     /// Indexed by the timer's number: in the order of their names.
     pub(crate) timers: Vec<LuaFunction>,
     pub(crate) commands: BTreeMap<String, LuaFunction>,
@@ -94,6 +96,7 @@ impl Reader<'_> {
             &[
                 "avatar",
                 "radius",
+                "notice",
                 "speed",
                 "layers",
                 "sees",
@@ -124,11 +127,13 @@ impl Reader<'_> {
             attached: on.remove("attached"),
             detached: on.remove("detached"),
             arrived: on.remove("arrived"),
+            noticed: on.remove("noticed"),
+            lost: on.remove("lost"),
             timers: timers.values().cloned().collect(),
             commands,
         };
         if let Some(unknown) = on.keys().next() {
-            let known = "known are spawned, attached, detached, arrived";
+            let known = "known are spawned, attached, detached, arrived, noticed, lost";
             return Err(self.wrong("on", &format!("unknown key '{unknown}', {known}")));
         }
         let number = |key| LuaResult::Ok(self.optional(table, "", key)?.map_or(0.0, |Finite(v)| v));
@@ -139,6 +144,7 @@ impl Reader<'_> {
             layers: mask("layers")?,
             sees: mask("sees")?,
             radius_m: number("radius")?,
+            notice_m: number("notice")?,
             speed_max_m_s: number("speed")?,
             properties,
             timers: timers.into_keys().collect(),

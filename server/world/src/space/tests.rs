@@ -12,6 +12,7 @@ fn space_with_one_entity() -> (Space, Handle) {
         layers: 1,
         sees: 1,
         radius_m: 1.0,
+        notice_m: 0.0,
         speed_max_m_s: 1.0,
         properties: vec![PropertySpec {
             name: "age".to_owned(),

@@ -54,6 +54,7 @@ pub(crate) fn avatar() -> KindSpec {
         layers: 1,
         sees: 3,
         radius_m: 100.0,
+        notice_m: 0.0,
         speed_max_m_s: 5.0,
         properties: vec![
             property("alive", Domain::Bool, Value::Bool(true), Audience::Nobody, true),
@@ -79,6 +80,7 @@ pub(crate) fn rock() -> KindSpec {
         layers: 2,
         sees: 0,
         radius_m: 0.0,
+        notice_m: 0.0,
         speed_max_m_s: 0.0,
         properties: Vec::new(),
         timers: Vec::new(),

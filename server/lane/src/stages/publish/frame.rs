@@ -12,7 +12,6 @@ use myriad_world::{Handle, PropertyMask};
 /// The states of all entities, encoded once.
 pub(super) fn tracks(lane: &mut Lane, now: Tick) -> Vec<TrackRecord> {
     lane.tracks.clear();
-    lane.space.collect_subjects(&mut lane.subjects);
     for subject in &lane.subjects {
         lane.tracks
             .add(subject.handle.slot, subject.layers, subject.position);

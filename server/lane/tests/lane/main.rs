@@ -1,0 +1,5 @@
+//! The lane between hand-made gateways and storage in memory: what it publishes, whom it believes, what it saves.
+
+mod publishing;
+mod rig;
+mod sessions;
