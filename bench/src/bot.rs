@@ -504,6 +504,18 @@ mod tests {
     }
 
     #[test]
+    fn a_mood_that_is_news_to_the_truth_is_not_judged() {
+        let mut run = Run::new();
+        (0..40).for_each(|_| run.tick(0.0));
+        let compared = run.tally.properties;
+        let _untold = run.stage.next_tick(&STANDING);
+        run.stage.send_mood(4, 7);
+        assert!(run.bot.take_events(&mut run.stage.client));
+        let (_, tally) = run.finish();
+        assert_eq!((tally.properties, tally.properties_wrong), (compared, 0));
+    }
+
+    #[test]
     fn a_mood_told_in_time_is_right() {
         let mut run = Run::new();
         run.tick(0.0);

@@ -352,6 +352,10 @@ impl Sampler {
         let Some(newest) = moment.truth.newest() else {
             return;
         };
+        // The trace may be behind the client by a tick: what is news to the truth is judged another time.
+        if moment.client.told_tick() > newest.tick {
+            return;
+        }
         self.find_rows(moment);
         let since = newest.tick - moment.clock.ticks_in(PROPERTY_LATE_S);
         let subjects = moment.client.view().iter().zip(&self.rows);
