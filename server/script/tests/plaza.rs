@@ -11,6 +11,7 @@ use myriad_world::{Form, Handle, Motion, Spawn};
 const PLAZA: &[(&str, &str)] = &[
     ("main", include_str!("../../../scripts/plaza/main.luau")),
     ("avatar", include_str!("../../../scripts/plaza/avatar.luau")),
+    ("greeter", include_str!("../../../scripts/plaza/greeter.luau")),
     ("moods", include_str!("../../../scripts/plaza/moods.luau")),
     ("npc", include_str!("../../../scripts/plaza/npc.luau")),
 ];
@@ -45,10 +46,10 @@ fn text(v: &str) -> Value {
 
 #[test]
 fn wanderers_wander_at_their_pace_and_stay_in_the_space() {
-    let mut game = plaza(200, 3);
-    assert_eq!(game.lines(), ["the plaza opens with 200 wanderers"]);
+    let mut game = plaza(199, 3);
+    assert_eq!(game.lines(), ["the plaza opens with 199 characters"]);
     let npcs: Vec<Handle> = game.space.handles().collect();
-    assert_eq!(npcs.len(), 200);
+    assert_eq!(npcs.len(), 199);
     let at = |game: &Game, npc| game.space.position(npc).unwrap().to_metres();
     let (mut stood, mut walked) = (0, vec![0.0; npcs.len()]);
     let seconds = 60;
@@ -106,6 +107,37 @@ fn each_wanderer_changes_its_mood_about_every_five_seconds() {
         "{changes} for 100 of them in a minute"
     );
     assert!(busiest < 15, "not all at once: {busiest}");
+}
+
+#[test]
+fn one_in_two_hundred_greets_players_with_a_wave_but_not_without_rest() {
+    let mut game = plaza(200, 4);
+    let kind = game.space.kinds().find("greeter").unwrap();
+    assert!(kind.notice_aoi() > 0);
+    let kind = kind.id();
+    let greeters = game
+        .space
+        .handles()
+        .filter(|h| game.space.kind(*h).unwrap().id() == kind);
+    let [greeter] = greeters.collect::<Vec<_>>()[..] else {
+        panic!("one of 200")
+    };
+    let other = game.space.handles().find(|handle| *handle != greeter).unwrap();
+    let avatar = enter(&mut game, "ada");
+    let waves = |game: &Game| game.space.changes().events().count();
+    game.host.noticed(&mut game.space, greeter, other);
+    assert_eq!(waves(&game), 0, "only players are greeted");
+    game.host.noticed(&mut game.space, greeter, avatar);
+    game.host.noticed(&mut game.space, greeter, avatar);
+    assert_eq!(waves(&game), 1);
+    game.host.lost(&mut game.space, greeter, avatar);
+    for _ in 0..4 * HZ {
+        game.tick();
+        game.space.clear_changes();
+    }
+    game.host.noticed(&mut game.space, greeter, avatar);
+    assert_eq!(waves(&game), 1);
+    game.no_faults();
 }
 
 #[test]
