@@ -110,8 +110,10 @@ pub struct Sampled {
     pub client_ticks_share: f64,
     /// Pairs of client and entity whose staleness was taken.
     pub staleness_pairs: u64,
-    /// Decoded states that were compared with the truth: every new one that a client held at a sample.
+    /// Decoded states that were compared with the truth.
     pub codec_states: u64,
+    /// One in how many entities has its state compared at each client and tick, in rotation.
+    pub codec_one_in: u32,
     /// Shown positions that were compared with the truth.
     pub shown_positions: u64,
     /// One in how many entities is asked for its shown position at each client and tick, in rotation.

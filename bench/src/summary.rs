@@ -9,7 +9,7 @@ use crate::report::{
     TruthChecks, Views,
 };
 use crate::run::Outcome;
-use crate::sample::{SHOWN_ONE_IN, STEPS_PER_METRE, Tally};
+use crate::sample::{CODEC_ONE_IN, SHOWN_ONE_IN, STEPS_PER_METRE, Tally};
 use crate::truth::TraceStats;
 use myriad_client::quic::{Connection, now_us};
 use myriad_client::{ByteCounters, Counters};
@@ -251,6 +251,7 @@ fn sampled(found: &Found<'_>, hz: f64) -> Sampled {
         },
         staleness_pairs: tally.pairs,
         codec_states: tally.codec_states,
+        codec_one_in: CODEC_ONE_IN as u32,
         shown_positions: tally.shown_all.total(),
         shown_one_in: SHOWN_ONE_IN as u32,
         properties: tally.properties,

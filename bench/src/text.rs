@@ -62,11 +62,12 @@ impl Report {
             f,
             "looked at",
             format_args!(
-                "{:.1} % of the client-ticks, {} staleness pairs (all), {} states (all held), {} shown (1 in {}), \
+                "{:.1} % of the client-ticks, {} staleness pairs (all), {} states (1 in {}), {} shown (1 in {}), \
                  {} properties",
                 sampled.client_ticks_share * 100.0,
                 sampled.staleness_pairs,
                 sampled.codec_states,
+                sampled.codec_one_in,
                 sampled.shown_positions,
                 sampled.shown_one_in,
                 sampled.properties

@@ -14,6 +14,7 @@ use crate::speed::Speeds;
 use myriad_wire::truth::TruthTick;
 use myriad_wire::{EntityId, IntentSeq, LaneId, Pos, SpaceClock, Tick};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Seconds of ticks that are remembered. A state older than that is not compared with its tick's truth.
 const REMEMBERED_S: f64 = 6.0;
@@ -46,7 +47,7 @@ pub(crate) struct TickTruth {
 pub(crate) struct Truth {
     clock: Option<SpaceClock>,
     lane: Option<LaneId>,
-    rows: HashMap<EntityId, Row>,
+    rows: HashMap<EntityId, Row, BuildHasherDefault<IdHasher>>,
     /// Ascending by tick; ticks that the lane jumped over are absent.
     ring: VecDeque<TickTruth>,
     skipped_last: u64,
@@ -55,6 +56,26 @@ pub(crate) struct Truth {
     pub(crate) stats: TraceStats,
     /// Most entities alive at once.
     pub(crate) entities_max: u32,
+}
+
+/// Hashes entity ids, which the server hands out and nobody chooses, by one multiplication: a client's view is
+/// looked up anew after every enter and leave.
+#[derive(Clone, Copy, Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The golden ratio's fraction spreads counters over the high bits, which choose the bucket's tag.
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 /// How the ticks came, since the last [`Truth::restart_stats`].
