@@ -15,6 +15,9 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const ARRIVALS_MAX: usize = 256;
 /// How long a goodbye waits for the server to close.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long after the end of the stream the server may take to say why it closes: longer than it waits for its last
+/// words to be acknowledged.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// A client and its connection. Dropping it closes the connection.
 #[derive(Debug)]
@@ -25,6 +28,9 @@ pub struct Connection {
     receive: RecvStream,
     /// Bytes for the stream that it did not take yet. Bounded by the core's limit of unanswered commands.
     unsent: Vec<u8>,
+    /// The server has ended the stream; until then it may say why. It ends the stream before it closes, so that its
+    /// last messages are not lost.
+    closes_by: Option<Instant>,
 }
 
 /// Why [`Connection::wait`] returned.
@@ -43,6 +49,7 @@ enum Arrival {
     Datagram(Result<Bytes, ConnectionError>),
     Stream(Result<Option<Chunk>, ReadError>),
     Written(Result<usize, WriteError>),
+    Overdue,
     Nothing,
 }
 
@@ -58,6 +65,7 @@ impl Connection {
             send,
             receive,
             unsent: Vec::new(),
+            closes_by: None,
         };
         connection.flush();
         connection
@@ -163,14 +171,15 @@ impl Connection {
 
     /// The next thing the network does, or nothing if `enough` comes first.
     async fn arrival(&mut self, enough: impl Future<Output = ()>) -> Arrival {
+        let closes_by = self.closes_by;
+        let reads = closes_by.is_none() && self.core.wants_stream();
         tokio::select! {
             // The stream first: it is what states wait for, and it ends with the server's last words.
             biased;
             written = self.send.write(&self.unsent), if !self.unsent.is_empty() => Arrival::Written(written),
-            chunk = self.receive.read_chunk(READ_BYTES_MAX, true), if self.core.wants_stream() => {
-                Arrival::Stream(chunk)
-            }
+            chunk = self.receive.read_chunk(READ_BYTES_MAX, true), if reads => Arrival::Stream(chunk),
             datagram = self.connection.read_datagram() => Arrival::Datagram(datagram),
+            () = sleep_until(closes_by.unwrap_or_else(Instant::now)), if closes_by.is_some() => Arrival::Overdue,
             () = enough => Arrival::Nothing,
         }
     }
@@ -188,8 +197,9 @@ impl Connection {
             | Arrival::Written(Err(WriteError::ConnectionLost(error))) => {
                 self.core.handle_closed(close_reason(&error));
             }
+            Arrival::Stream(Ok(None)) => self.closes_by = Some(Instant::now() + LAST_WORDS),
             // The server ended the stream but not the connection; there is no session without it.
-            Arrival::Stream(Ok(None) | Err(_)) | Arrival::Written(Err(_)) => {
+            Arrival::Stream(Err(_)) | Arrival::Written(Err(_)) | Arrival::Overdue => {
                 self.core.handle_closed(CloseReason::Lost);
             }
             Arrival::Nothing => return false,

@@ -106,7 +106,10 @@ async fn serve_one(endpoint: quinn::Endpoint) {
                 }
                 ClientMessage::Login(login) => {
                     if login.key != "sesame" {
+                        // As a server does whose last messages must arrive: the end of the stream comes first.
                         let reason = CloseReason::LoginRefused;
+                        send.finish().unwrap();
+                        send.stopped().await.unwrap();
                         connection.close(reason.code().into(), reason.label().as_bytes());
                         return;
                     }
