@@ -237,6 +237,7 @@ impl Gateway {
             }
             self.frames[number] = Some(arrival.frame);
         }
+        self.take_losses();
         let rate = u64::from(self.rate_mhz);
         let mut door = Door {
             now: self.now,
@@ -252,6 +253,25 @@ impl Gateway {
                 session.close(reason);
             }
             session.ingest(&mut door);
+        }
+    }
+
+    /// Lanes that have lost something are told again what they may lack. This comes before anything new is taken from
+    /// clients, or a lane would be told newer steps without those that it lost, and never take these.
+    fn take_losses(&mut self) {
+        for (number, _) in self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|(_, lane)| lane.wants_full())
+        {
+            for (_, session) in self
+                .sessions
+                .iter_mut()
+                .filter(|(_, session)| session.is_at(number))
+            {
+                session.presence.resend();
+            }
         }
     }
 
@@ -446,7 +466,6 @@ impl Gateway {
             for (_, session) in at_lane {
                 if full {
                     lane.report.attach.push(session.attach());
-                    session.presence.resend();
                 }
                 session
                     .presence

@@ -74,6 +74,23 @@ fn what_was_lost_on_the_way_to_the_lane_is_told_again() {
 }
 
 #[test]
+fn steps_that_a_lost_report_held_are_not_skipped_by_the_full_one_that_repairs_it() {
+    let mut rig = Rig::new();
+    let ada = rig.join("ada");
+    rig.lose_reports = true;
+    rig.walk(ada, 100, 0);
+    rig.step();
+    rig.lose_reports = false;
+    for _ in 0..4 {
+        rig.walk(ada, 100, 0);
+        rig.step();
+    }
+    rig.steps(3);
+    let slot = rig.lane.slot_of("ada").unwrap();
+    assert_eq!(rig.lane.entities[&slot].position.x, 500);
+}
+
+#[test]
 fn a_session_that_the_lane_lost_is_over() {
     let mut rig = Rig::new();
     let ada = rig.join("ada");
