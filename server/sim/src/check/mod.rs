@@ -1,0 +1,23 @@
+//! The checkers: what must hold at every step, and what must hold in the end.
+//!
+//! They believe only the lanes' worlds ([`crate::truth`]) and what they have seen players do; never a message's word.
+//! [`authority`] watches the lane, [`sent`] what gateways send, [`told`] what clients tell, [`finale`] the end.
+
+pub(crate) mod authority;
+pub(crate) mod finale;
+pub(crate) mod sent;
+pub(crate) mod told;
+
+/// Nothing was wrong, or what was.
+pub(crate) type Checked = Result<(), String>;
+
+/// Fails with a message unless the condition holds.
+macro_rules! demand {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+));
+        }
+    };
+}
+
+pub(crate) use demand;

@@ -1,0 +1,447 @@
+//! Watches what one client tells: every enter once and every leave once, in the order of ticks, within a tick in the
+//! order enter, properties, state, events, leave; nothing that is not the truth of its tick; nobody whom the client
+//! must not see; and after each tick the view that the rule says.
+
+use super::sent::decoded;
+use super::{Checked, demand};
+use crate::truth::{History, Life, Snapshot};
+use myriad_client::{Client, ClientEvent};
+use myriad_wire::{EntityId, LaneEpoch, LaneHandle, SubjectRef, Tick, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the client of one connection has told so far.
+#[derive(Debug)]
+pub(crate) struct Told {
+    account: String,
+    /// Whose enter was told and whose leave was not.
+    view: BTreeMap<SubjectRef, Subject>,
+    /// The view before the first event of `tick`.
+    before: BTreeSet<SubjectRef>,
+    tick: Tick,
+    phase: Phase,
+    /// The lane of the last event: its order within a tick is its own.
+    lane: LaneHandle,
+    /// Numbers of the events told in `tick`.
+    happened: BTreeSet<i64>,
+    /// What was counted since it was last asked.
+    pub(crate) counts: Counts,
+}
+
+/// How much was told, for the table.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) enters: u64,
+    pub(crate) changes: u64,
+    pub(crate) events: u64,
+    pub(crate) leaves: u64,
+    pub(crate) states: u64,
+    pub(crate) views: u64,
+}
+
+#[derive(Debug)]
+struct Subject {
+    entity: EntityId,
+    /// The tick of its newest state.
+    state: Tick,
+    /// States of earlier ticks come too late.
+    floor: Tick,
+    /// The number of the last event told of it.
+    last_event: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Enters,
+    Changes,
+    Events,
+    Leaves,
+}
+
+/// What the client's gateway has sent it: notes of the simulator, none of the client.
+#[derive(Debug, Default)]
+pub(crate) struct SentNotes {
+    /// Which lane the gateway means by a handle.
+    pub(crate) lanes: BTreeMap<LaneHandle, LaneEpoch>,
+    /// By tick: the `View` messages sent.
+    pub(crate) views: BTreeMap<Tick, ViewNote>,
+}
+
+/// One tick's `View` messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ViewNote {
+    pub(crate) epoch: LaneEpoch,
+    /// The gateway has joined the session to its avatar at that lane.
+    pub(crate) joined: bool,
+    /// The view was frozen since the message before: edges may be of the ticks between.
+    pub(crate) catches_up: bool,
+    /// Not all enters may have fitted into this message or the one before.
+    pub(crate) crowded: bool,
+}
+
+impl Told {
+    pub(crate) fn new(account: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            view: BTreeMap::new(),
+            before: BTreeSet::new(),
+            tick: Tick(0),
+            phase: Phase::Enters,
+            lane: LaneHandle(0),
+            happened: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The subjects in view and who they are.
+    pub(crate) fn view(&self) -> impl Iterator<Item = (SubjectRef, EntityId)> {
+        self.view.iter().map(|(name, subject)| (*name, subject.entity))
+    }
+
+    /// The client has told `event`.
+    pub(crate) fn hear(
+        &mut self,
+        event: &ClientEvent,
+        client: &Client,
+        notes: &SentNotes,
+        history: &History,
+    ) -> Checked {
+        self.look(client, notes, history)?;
+        match event {
+            ClientEvent::Enter {
+                tick,
+                subject,
+                entity,
+                position,
+                ..
+            } => {
+                let life = self.begin(*tick, Phase::Enters, *subject, notes, history)?;
+                demand!(
+                    life.entity == *entity && life.position.to_wire().centre() == *position,
+                    "{}: {subject:?} enters in tick {tick} as entity {entity} at {position:?}, it is {} at {:?}",
+                    self.account,
+                    life.entity,
+                    life.position
+                );
+                let entering = Subject {
+                    entity: *entity,
+                    state: *tick,
+                    floor: *tick,
+                    last_event: 0,
+                };
+                let twice = self.view.insert(*subject, entering);
+                demand!(
+                    twice.is_none(),
+                    "{}: {subject:?} enters a view that it is in",
+                    self.account
+                );
+                self.check_properties(*tick, *subject, client, life)?;
+                self.counts.enters += 1;
+            }
+            ClientEvent::Change { tick, subject, .. } => {
+                let life = self.begin(*tick, Phase::Changes, *subject, notes, history)?;
+                let known = self.known(*subject, "changes")?;
+                known.floor = known.floor.max(*tick);
+                self.check_properties(*tick, *subject, client, life)?;
+                self.counts.changes += 1;
+            }
+            ClientEvent::Event {
+                tick,
+                subject,
+                name,
+                arguments,
+            } => {
+                self.begin(*tick, Phase::Events, *subject, notes, history)?;
+                let snapshot = history.demand(epoch_of(*subject, notes)?, *tick)?;
+                self.check_event(*tick, *subject, name, arguments, snapshot)?;
+                self.counts.events += 1;
+            }
+            ClientEvent::Leave {
+                tick,
+                subject,
+                entity,
+                ..
+            } => {
+                self.turn(*tick, Phase::Leaves, *subject, notes, history)?;
+                let left = self.view.remove(subject);
+                demand!(
+                    left.as_ref().is_some_and(|left| left.entity == *entity),
+                    "{}: {subject:?} leaves as entity {entity} a view that has {left:?}",
+                    self.account
+                );
+                self.counts.leaves += 1;
+            }
+            ClientEvent::Joined
+            | ClientEvent::Owner { .. }
+            | ClientEvent::CommandResult { .. }
+            | ClientEvent::Corrected { .. }
+            | ClientEvent::Closed(_) => {}
+        }
+        demand!(
+            self.view.len() == client.view().len(),
+            "{}: {} subjects were told, the view has {}",
+            self.account,
+            self.view.len(),
+            client.view().len()
+        );
+        Ok(())
+    }
+
+    /// Something is told of a subject that is alive in that tick, or ended in it, and that the client may see.
+    fn begin<'a>(
+        &mut self,
+        tick: Tick,
+        phase: Phase,
+        subject: SubjectRef,
+        notes: &SentNotes,
+        history: &'a History,
+    ) -> Result<&'a Life, String> {
+        self.turn(tick, phase, subject, notes, history)?;
+        let snapshot = history.demand(epoch_of(subject, notes)?, tick)?;
+        let life = snapshot.named(subject.slot, subject.generation).ok_or_else(|| {
+            format!(
+                "{} is told {phase:?} of {subject:?} in tick {tick}, who does not exist",
+                self.account
+            )
+        })?;
+        if let Some(own) = snapshot.avatar_of(&self.account) {
+            demand!(
+                own.sees & life.layers != 0,
+                "{} is told {phase:?} of entity {} in tick {tick}, whose layers {:#b} its {:#b} does not meet",
+                self.account,
+                life.entity,
+                life.layers,
+                own.sees
+            );
+        }
+        Ok(life)
+    }
+
+    /// Ticks rise, and the phases within a tick.
+    fn turn(
+        &mut self,
+        tick: Tick,
+        phase: Phase,
+        subject: SubjectRef,
+        notes: &SentNotes,
+        history: &History,
+    ) -> Checked {
+        demand!(
+            tick >= self.tick,
+            "{}: tick {tick} is told after tick {}",
+            self.account,
+            self.tick
+        );
+        if tick > self.tick {
+            self.complete(notes, history)?;
+            self.tick = tick;
+            self.before = self.view.keys().copied().collect();
+            self.happened.clear();
+        } else {
+            // Two views of one tick come only of two lanes.
+            demand!(
+                phase >= self.phase || subject.lane != self.lane,
+                "{}: {phase:?} of tick {tick} are told after {:?}",
+                self.account,
+                self.phase
+            );
+        }
+        self.phase = phase;
+        self.lane = subject.lane;
+        Ok(())
+    }
+
+    fn known(&mut self, subject: SubjectRef, does: &str) -> Result<&mut Subject, String> {
+        let account = &self.account;
+        self.view
+            .get_mut(&subject)
+            .ok_or_else(|| format!("{account}: {subject:?} {does}, but is not in view"))
+    }
+
+    fn check_properties(&self, tick: Tick, name: SubjectRef, client: &Client, life: &Life) -> Checked {
+        let held = client.view().get(name);
+        let properties = held.map(|held| held.properties());
+        demand!(
+            properties == Some(&life.properties),
+            "{}: after tick {tick} entity {} has the properties {properties:?}, they are {:?}",
+            self.account,
+            life.entity,
+            life.properties
+        );
+        Ok(())
+    }
+
+    fn check_event(
+        &mut self,
+        tick: Tick,
+        name: SubjectRef,
+        event: &str,
+        arguments: &[Value],
+        snapshot: &Snapshot,
+    ) -> Checked {
+        let is_it = |one: &crate::truth::Happening| {
+            one.slot == name.slot && one.name == event && one.arguments == arguments
+        };
+        demand!(
+            snapshot.happened.iter().any(is_it),
+            "{} is told in tick {tick} that {name:?} did '{event}' {arguments:?}, which it did not",
+            self.account
+        );
+        let number = number_of(arguments)?;
+        let subject = self.known(name, "does something")?;
+        let last = std::mem::replace(&mut subject.last_event, number);
+        subject.floor = tick + 1;
+        demand!(
+            number > last,
+            "{}: event {number} of {name:?} is told after its event {last}",
+            self.account
+        );
+        self.happened.insert(number);
+        Ok(())
+    }
+
+    /// All of the last tick has been told: the view is what the rule says.
+    pub(crate) fn complete(&mut self, notes: &SentNotes, history: &History) -> Checked {
+        let tick = self.tick;
+        let entities: BTreeSet<EntityId> = self.view.values().map(|subject| subject.entity).collect();
+        demand!(
+            entities.len() == self.view.len(),
+            "{}: an entity is in view twice after tick {tick}",
+            self.account
+        );
+        let Some(note) = notes.views.get(&tick) else {
+            return Ok(());
+        };
+        let snapshot = history.demand(note.epoch, tick)?;
+        let Some(own) = snapshot.avatar_of(&self.account).filter(|_| note.joined) else {
+            return Ok(());
+        };
+        for (name, subject) in &self.view {
+            let life = snapshot.lives.get(&name.slot);
+            let life =
+                life.filter(|life| life.entity == subject.entity && epoch_of(*name, notes) == Ok(note.epoch));
+            demand!(
+                life.is_some_and(|life| own.sees(life, true)),
+                "{}: after tick {tick} entity {} is in view, but {}",
+                self.account,
+                subject.entity,
+                whereabouts(own, life)
+            );
+        }
+        if !note.catches_up {
+            self.check_edges(own, note, snapshot)?;
+        }
+        self.counts.views += 1;
+        Ok(())
+    }
+
+    /// Who entered in this tick came within the enter radius, who left went beyond the leave radius, nobody within
+    /// the enter radius is missing, and nothing that happened to those who stayed was kept back.
+    fn check_edges(&self, own: &Life, note: &ViewNote, snapshot: &Snapshot) -> Checked {
+        for life in snapshot.lives.values() {
+            let is_it = |name: &SubjectRef| name.slot == life.slot && name.generation == life.generation;
+            let was = self.before.iter().any(is_it);
+            let is = self.view.keys().any(is_it);
+            let wrong = match (was, is) {
+                (false, true) if !own.sees(life, false) && !note.crowded => "entered",
+                (true, false) if own.sees(life, true) => "left",
+                (false, false) if own.sees(life, false) && !note.crowded => "is missing",
+                _ => continue,
+            };
+            return Err(format!(
+                "{}: in tick {} entity {} {wrong}, but {}",
+                self.account,
+                self.tick,
+                life.entity,
+                whereabouts(own, Some(life))
+            ));
+        }
+        for one in &snapshot.happened {
+            let stays = |name: &&SubjectRef| name.slot == one.slot && self.view.contains_key(name);
+            let number = number_of(&one.arguments)?;
+            demand!(
+                !self.before.iter().any(|name| stays(&name)) || self.happened.contains(&number),
+                "{} was not told in tick {} that slot {} in its view did '{}'",
+                self.account,
+                self.tick,
+                one.slot,
+                one.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks at every state that is new in the client's view.
+    pub(crate) fn look(&mut self, client: &Client, notes: &SentNotes, history: &History) -> Checked {
+        for held in client.view().iter() {
+            let name = held.subject();
+            let Some(subject) = self.view.get_mut(&name) else {
+                // Its enter is the event being told.
+                continue;
+            };
+            let tick = held.state_tick();
+            if tick == subject.state {
+                continue;
+            }
+            demand!(
+                tick >= subject.floor && tick > subject.state,
+                "{}: the state of tick {tick} is applied to entity {} after that of tick {}, and after something of it was told that comes before tick {}",
+                self.account,
+                subject.entity,
+                subject.state,
+                subject.floor
+            );
+            subject.state = tick;
+            self.counts.states += 1;
+            let level = held.level();
+            let truth = history.demand(epoch_of(name, notes)?, tick)?;
+            let life = truth.named(name.slot, name.generation);
+            demand!(
+                life.is_some_and(
+                    |life| level.is_some_and(|level| decoded(life.position, level) == held.position())
+                ),
+                "{}: in tick {tick} entity {} is seen at {:?} ({level:?}), it is at {:?}",
+                self.account,
+                subject.entity,
+                held.position(),
+                life.map(|life| life.position)
+            );
+        }
+        let counters = client.counters();
+        demand!(
+            counters.contradictions == 0 && counters.malformed == 0,
+            "{}: its server told {} things that can't be, and {} that can't be read",
+            self.account,
+            counters.contradictions,
+            counters.malformed
+        );
+        Ok(())
+    }
+}
+
+/// Of which lane a subject is.
+pub(crate) fn epoch_of(subject: SubjectRef, notes: &SentNotes) -> Result<LaneEpoch, String> {
+    let epoch = notes.lanes.get(&subject.lane).copied();
+    epoch.ok_or_else(|| format!("{subject:?} is of a lane that its gateway never named"))
+}
+
+/// Events of the simulator's game begin with a number of their own.
+fn number_of(arguments: &[Value]) -> Result<i64, String> {
+    match arguments.first() {
+        Some(Value::Int(number)) => Ok(*number),
+        Some(Value::Float(number)) => Ok(*number as i64),
+        other => Err(format!("an event begins with {other:?}, not with its number")),
+    }
+}
+
+fn whereabouts(own: &Life, life: Option<&Life>) -> String {
+    match life {
+        None => "is not alive".to_owned(),
+        Some(life) => format!(
+            "is {:.3} m away (enters at {:.3} m) on layers {:#b}, of which {:#b} are seen",
+            own.distance(life),
+            f64::from(own.radius_aoi) / 32.0,
+            life.layers,
+            own.sees
+        ),
+    }
+}

@@ -1,0 +1,188 @@
+//! The truth: what every lane's world was after every tick, copied out of the lane itself.
+
+use myriad_aoi::{Observer, Subject, oracle};
+use myriad_lane::Lane;
+use myriad_wire::schema::Audience;
+use myriad_wire::value::PropertyList;
+use myriad_wire::{EntityId, Generation, KindId, LaneEpoch, Pos, Slot, Tick, Value};
+use myriad_world::PropertyMask;
+use std::collections::BTreeMap;
+
+/// Position units per metre, to say where something is.
+const METRE: f64 = 1024.0;
+
+/// One entity after one tick.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Life {
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) entity: EntityId,
+    pub(crate) kind: KindId,
+    pub(crate) position: Pos,
+    pub(crate) layers: u32,
+    pub(crate) sees: u32,
+    pub(crate) radius_aoi: u32,
+    /// Position units per second.
+    pub(crate) speed_max: f64,
+    /// The public ones.
+    pub(crate) properties: PropertyList,
+    /// For an avatar: its account, and its saved count of commands.
+    pub(crate) avatar: Option<(String, i64)>,
+}
+
+/// Something that happened to an entity in a tick.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Happening {
+    pub(crate) slot: Slot,
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<Value>,
+}
+
+/// A lane's world after one tick.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) epoch: LaneEpoch,
+    pub(crate) tick: Tick,
+    pub(crate) lives: BTreeMap<Slot, Life>,
+    /// Those that died in this tick, as they were before it.
+    pub(crate) died: BTreeMap<Slot, Life>,
+    /// In the order in which they happened. Empty if nobody reads the lane.
+    pub(crate) happened: Vec<Happening>,
+}
+
+/// Everything that was, by epoch and tick.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    snapshots: BTreeMap<(LaneEpoch, Tick), Snapshot>,
+}
+
+impl Life {
+    /// As the interest engine has it.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject {
+            position: self.position.to_aoi(),
+            layers: self.layers,
+            appeal: 0,
+        }
+    }
+
+    /// As the interest engine has it, if it is an avatar with a session.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer {
+            position: self.position.to_aoi(),
+            radius: self.radius_aoi,
+            sees: self.sees,
+            avatar: None,
+        }
+    }
+
+    /// Whether this avatar sees `other` after a tick, by whether it saw it before.
+    pub(crate) fn sees(&self, other: &Self, seen: bool) -> bool {
+        oracle::sees(&self.observer(), &other.subject(), None, seen)
+    }
+
+    /// How far `other` is, in metres, to be read.
+    pub(crate) fn distance(&self, other: &Self) -> f64 {
+        (self.position.to_metres() - other.position.to_metres()).length()
+    }
+}
+
+impl Snapshot {
+    /// Copies the world out of `lane`, which has just computed `tick`.
+    pub(crate) fn of(lane: &Lane, tick: Tick, before: Option<&Self>, happened: Vec<Happening>) -> Self {
+        let space = lane.space();
+        let living = "the space lists the living";
+        let mut lives = BTreeMap::new();
+        for handle in space.handles() {
+            let kind = space.kind(handle).expect(living);
+            let value = |name: &str| {
+                let index = kind.property_index(name)?;
+                space.property(handle, index).ok()
+            };
+            let avatar = match (kind.spec().avatar, value("name"), value("done")) {
+                (true, Some(Value::Text(name)), Some(Value::Int(done))) => Some((name, done)),
+                _ => None,
+            };
+            let sight = space.sight(handle).expect(living);
+            let public = kind.audience(Audience::All).and(PropertyMask::ALL);
+            let life = Life {
+                slot: handle.slot,
+                generation: handle.generation,
+                entity: space.id(handle).expect(living),
+                kind: kind.id(),
+                position: space.position(handle).expect(living),
+                layers: sight.layers,
+                sees: sight.sees,
+                radius_aoi: kind.radius_aoi(),
+                speed_max: kind.spec().speed_max_m_s * METRE,
+                properties: space.properties(handle, public),
+                avatar,
+            };
+            lives.insert(handle.slot, life);
+        }
+        let lives_on = |life: &Life| {
+            lives
+                .get(&life.slot)
+                .is_some_and(|now: &Life| now.generation == life.generation)
+        };
+        let died = before
+            .into_iter()
+            .flat_map(|before| before.lives.values())
+            .filter(|life| !lives_on(life))
+            .map(|life| (life.slot, life.clone()))
+            .collect();
+        Self {
+            epoch: lane.config().epoch,
+            tick,
+            lives,
+            died,
+            happened,
+        }
+    }
+
+    /// The living entity of this id.
+    pub(crate) fn find(&self, entity: EntityId) -> Option<&Life> {
+        self.lives.values().find(|life| life.entity == entity)
+    }
+
+    /// The avatar of an account, if it is in the world.
+    pub(crate) fn avatar_of(&self, account: &str) -> Option<&Life> {
+        let is_its = |life: &&Life| life.avatar.as_ref().is_some_and(|(name, _)| name == account);
+        self.lives.values().find(is_its)
+    }
+
+    /// The life that a subject's name means in this tick: living, or dead since this very tick.
+    pub(crate) fn named(&self, slot: Slot, generation: Generation) -> Option<&Life> {
+        [self.lives.get(&slot), self.died.get(&slot)]
+            .into_iter()
+            .flatten()
+            .find(|life| life.generation == generation)
+    }
+}
+
+impl History {
+    /// A tick was computed.
+    pub(crate) fn put(&mut self, snapshot: Snapshot) {
+        self.snapshots.insert((snapshot.epoch, snapshot.tick), snapshot);
+    }
+
+    /// The world of the lane of `epoch` after `tick`.
+    pub(crate) fn at(&self, epoch: LaneEpoch, tick: Tick) -> Option<&Snapshot> {
+        self.snapshots.get(&(epoch, tick))
+    }
+
+    /// The same, or why not.
+    pub(crate) fn demand(&self, epoch: LaneEpoch, tick: Tick) -> Result<&Snapshot, String> {
+        self.at(epoch, tick)
+            .ok_or_else(|| format!("tick {tick} is told, which the lane of epoch {epoch} never computed"))
+    }
+
+    /// The last world of the lane of `epoch`.
+    pub(crate) fn last(&self, epoch: LaneEpoch) -> Option<&Snapshot> {
+        let of_epoch = (epoch, Tick(0))..=(epoch, Tick(u64::MAX));
+        self.snapshots
+            .range(of_epoch)
+            .next_back()
+            .map(|(_, snapshot)| snapshot)
+    }
+}
