@@ -94,6 +94,7 @@ impl Motion {
 
     /// Takes a state, unless it comes too late.
     #[inline]
+    #[inline]
     pub(crate) fn apply(&mut self, tick: u32, level: Level, position: Pos) -> Result<(), Refused> {
         if !is_later(tick, self.floor) {
             return Err(if tick == self.samples[0].tick {
@@ -124,20 +125,24 @@ impl Motion {
         self.refuse_through(tick - 1);
     }
 
+    #[inline]
     pub(crate) fn position(&self) -> Pos {
         self.samples[0].position
     }
 
+    #[inline]
     pub(crate) fn level(&self) -> Option<Level> {
         Level::new(self.level)
     }
 
     /// The newest sample's tick, which is not later than `newest`.
+    #[inline]
     pub(crate) fn tick(&self, newest: Tick) -> Tick {
         newest - u64::from((newest.0 as u32).wrapping_sub(self.samples[0].tick))
     }
 
     /// Where it is shown at `tick_now`, of which the newest tick heard of is `newest`.
+    #[inline]
     pub(crate) fn shown(&self, newest: Tick, tick_now: f64) -> Shown {
         let level = self.level();
         let tick = tick_now - delay_ticks(level) as f64;

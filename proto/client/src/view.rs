@@ -297,24 +297,28 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// Its name on the wire.
+    #[inline]
     #[must_use]
     pub fn subject(&self) -> SubjectRef {
         self.record.subject
     }
 
     /// Its identity.
+    #[inline]
     #[must_use]
     pub fn entity(&self) -> EntityId {
         self.record.entity
     }
 
     /// Its kind.
+    #[inline]
     #[must_use]
     pub fn kind(&self) -> KindId {
         self.record.kind
     }
 
     /// The tick in which it entered.
+    #[inline]
     #[must_use]
     pub fn entered(&self) -> Tick {
         self.record.entered
@@ -337,18 +341,21 @@ impl<'a> Subject<'a> {
     }
 
     /// The tick of its newest state; that of its enter until a state came.
+    #[inline]
     #[must_use]
     pub fn state_tick(&self) -> Tick {
         self.motion.tick(self.newest)
     }
 
     /// Where it was in [`Self::state_tick`].
+    #[inline]
     #[must_use]
     pub fn position(&self) -> Pos {
         self.motion.position()
     }
 
     /// The level that its newest state came in; `None` while there is only the enter.
+    #[inline]
     #[must_use]
     pub fn level(&self) -> Option<Level> {
         self.motion.level()

@@ -11,8 +11,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-/// Side of the square in which the crowd stands, in metres: everybody is in everybody's view.
+/// Side of the square in which the crowd stands, in metres.
 const SIDE_M: u32 = 100;
+/// How far avatars see, in metres: farther than the square's diagonal, so that everybody is in everybody's view.
+const RADIUS_M: u32 = 150;
 
 /// Start a server with real clients among its entities, and report what the clients verified.
 #[derive(Debug, Args)]
@@ -44,6 +46,9 @@ pub(crate) struct DemoArgs {
     json: Option<PathBuf>,
 }
 
+/// From so many clients on, the bots get a second thread.
+const TWO_WORKERS_FROM: u32 = 800;
+
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     ensure!(
@@ -62,6 +67,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         Trust::Fingerprint(server.said.fingerprint.parse()?),
     );
     options.clients = args.clients;
+    options.workers = if args.clients < TWO_WORKERS_FROM { 1 } else { 2 };
     options.seconds = args.seconds;
     options.seed = u64::from(args.seed);
     options.json = args.json.clone();
@@ -79,7 +85,7 @@ fn configuration(args: &DemoArgs, folder: &Path) -> String {
     let npcs = args.entities - args.clients;
     format!(
         "[space]\nhz = {hz:?}\nside_m = {SIDE_M}\nspawn_side_m = {SIDE_M}\nseed = {seed}\n\
-         [game]\nnpcs = {npcs}\n\
+         [game]\nnpcs = {npcs}\nradius = {RADIUS_M}\n\
          [storage]\ndata = {data:?}\n\
          [client]\nlisten = \"127.0.0.1:0\"\nconnections_max = {connections}\n\
          [admin]\nlisten = \"127.0.0.1:0\"\ntruth = true\n\

@@ -20,6 +20,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// Thousands of connections allocate and free small buffers all the time, across threads; the system's allocator took
+/// a tenth of the server's and the bots' time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An authoritative game server for very large crowds.
 #[derive(Debug, Parser)]
 #[command(

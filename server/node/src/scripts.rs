@@ -59,3 +59,32 @@ fn read_folder(folder: &Path, prefix: &str, sources: &mut ScriptSources) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_plaza_is_the_one_in_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/plaza");
+        let (read, built_in) = (
+            load(Some(&folder)).expect("the plaza"),
+            load(None).expect("built in"),
+        );
+        assert!(
+            read.paths().eq(built_in.paths()),
+            "a file is missing in PLAZA, or there is one too many"
+        );
+        for path in read.paths() {
+            assert_eq!(read.get(path), built_in.get(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_an_entry_is_a_clear_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("other.luau"), "").expect("written");
+        let error = load(Some(folder.path())).expect_err("nothing to run").to_string();
+        assert!(error.contains("has no main.luau"), "{error}");
+    }
+}

@@ -98,7 +98,10 @@ impl Connector {
     pub fn bind(local: SocketAddr, trust: &ServerTrust) -> Result<Self, ConnectError> {
         let socket = bind_socket(local)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        Self::new(quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?, trust)
+        Self::new(
+            quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?,
+            trust,
+        )
     }
 
     /// Over `endpoint`.
