@@ -94,7 +94,6 @@ impl Motion {
 
     /// Takes a state, unless it comes too late.
     #[inline]
-    #[inline]
     pub(crate) fn apply(&mut self, tick: u32, level: Level, position: Pos) -> Result<(), Refused> {
         if !is_later(tick, self.floor) {
             return Err(if tick == self.samples[0].tick {

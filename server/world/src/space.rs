@@ -121,7 +121,7 @@ impl Space {
             moving: world.query(),
             subjects: world.query(),
             world,
-            slots: Slots::default(),
+            slots: Slots::new(incarnation),
             by_id: HashMap::new(),
             changes: Changes::default(),
             due: BTreeSet::new(),
