@@ -8,9 +8,7 @@ mod labels;
 mod roles;
 
 pub use instrument::{Amount, Count, CountBy, Instrument, PerLabel, Timing, TimingBy, Told};
-pub use labels::{
-    FabricDrop, FabricRefusal, GatewayStage, Label, LaneStage, StorageOperation,
-};
+pub use labels::{FabricDrop, FabricRefusal, GatewayStage, Label, LaneStage, StorageOperation};
 pub use roles::{
     EdgeMetrics, EdgeTotals, FabricMetrics, FabricTotals, GatewayMetrics, GatewayTotals, LaneMetrics,
     LaneTotals, NodeMetrics, NodeTotals, StorageMetrics, StorageTotals, catalogue,

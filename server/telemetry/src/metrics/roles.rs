@@ -4,9 +4,7 @@
 //! its metrics, which take them with `set`. Timings are recorded by the skin one by one.
 
 use super::instrument::{Amount, Count, CountBy, Instrument, Timing, TimingBy, Told};
-use super::labels::{
-    FabricDrop, FabricRefusal, GatewayStage, LaneStage, StorageOperation,
-};
+use super::labels::{FabricDrop, FabricRefusal, GatewayStage, LaneStage, StorageOperation};
 use super::{MetricInfo, Metrics};
 use myriad_wire::CloseReason;
 
