@@ -210,6 +210,38 @@ fn a_client_joins_acts_and_leaves_over_quic() {
 }
 
 #[test]
+fn whoever_reads_late_misses_nothing_that_has_arrived() {
+    /// More than is read at a time.
+    const PAYLOADS: u64 = 600;
+    run(async {
+        let server = server();
+        let serving = tokio::spawn(serve_one(server.endpoint.clone()));
+        let trust = ServerTrust::Ca(server.pem.into_bytes());
+        let connector = Connector::bind(LOCAL, &trust).unwrap();
+        let mut client = connector
+            .connect(server.address, "localhost", player("sesame"))
+            .await
+            .unwrap();
+        client.join(PATIENCE).await.unwrap();
+        for _ in 0..PAYLOADS {
+            client.core().step(1, 0).unwrap();
+            client.flush();
+        }
+        // Every step is answered by a payload.
+        while client.stats().frame_rx.datagram < PAYLOADS {
+            tokio::task::yield_now().await;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while client.core().counters().datagrams < client.stats().frame_rx.datagram {
+            assert_eq!(client.wait(deadline).await, Waited::Arrived);
+            while client.core().poll_event().is_some() {}
+        }
+        client.leave().await;
+        serving.await.unwrap();
+    });
+}
+
+#[test]
 fn a_refused_login_tells_its_reason() {
     run(async {
         let server = server();
