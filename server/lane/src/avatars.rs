@@ -21,7 +21,10 @@ pub(crate) struct Avatar {
     pub(crate) place: Place,
     /// The session that steers it, if any.
     pub(crate) session: Option<Session>,
-    /// Rises with every attachment.
+    /// The last session that was detached. Its gateway may only have been out of reach; if it asks again, the numbers
+    /// go on, so that nothing is applied twice.
+    pub(crate) detached: Option<Session>,
+    /// That of its last attachment.
     pub(crate) epoch: SessionEpoch,
     /// Since when it has been without a session.
     pub(crate) detached_since: Tick,
@@ -102,6 +105,17 @@ impl Session {
         }
     }
 
+    /// Attached again after its gateway was out of reach. What was taken and not applied comes again.
+    fn resume(&mut self, gateway: GatewayId) {
+        self.gateway = gateway;
+        self.announce = true;
+        self.intents.clear();
+        self.newest_intent = self.applied;
+        self.commands.clear();
+        self.newest_command = self.answered;
+        self.results.clear();
+    }
+
     /// Queues those intents that have not been seen before.
     pub(crate) fn queue_intents(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
         let count = arrived.steps.len() as u32;
@@ -168,6 +182,9 @@ impl Session {
 pub(crate) struct Avatars {
     by_account: BTreeMap<String, Avatar>,
     accounts: BTreeMap<SessionId, String>,
+    /// The last one given. Rises with every attachment of any avatar, so that what was meant for one that has
+    /// departed is not taken for the next.
+    last_epoch: SessionEpoch,
     /// Sessions that ended since the last routes, for their gateways.
     ended: Vec<(GatewayId, SessionId, CloseReason)>,
     /// The last sessions that this lane ended, oldest first.
@@ -210,6 +227,7 @@ impl Avatars {
         let fresh = Avatar {
             place: Place::Loading { request },
             session: None,
+            detached: None,
             epoch: SessionEpoch(0),
             detached_since: now,
             left: false,
@@ -220,15 +238,31 @@ impl Avatars {
         self.by_account.get_mut(account).expect("just inserted")
     }
 
-    /// Attaches `session` to the record of `account`, ending the session that it had.
+    /// Attaches `session` to the record of `account`, ending the session that it had. If it was detached before, it
+    /// goes on where it was.
     pub(crate) fn attach(&mut self, account: &str, session: Session) {
         let avatar = self
             .by_account
             .get_mut(account)
             .expect("attached to a record that exists");
-        avatar.epoch = SessionEpoch(avatar.epoch.0 + 1);
+        self.last_epoch = SessionEpoch(self.last_epoch.0 + 1);
+        avatar.epoch = self.last_epoch;
         avatar.left = false;
+        let detached = avatar.detached.take();
+        let session = match detached {
+            Some(mut detached) if detached.id == session.id => {
+                detached.resume(session.gateway);
+                detached
+            }
+            Some(other) => {
+                // Its gateway may come back and name it, but this login is the newer one.
+                self.remember(other.id, CloseReason::Replaced);
+                session
+            }
+            None => session,
+        };
         self.accounts.insert(session.id, account.to_owned());
+        let avatar = self.by_account.get_mut(account).expect("found above");
         if let Some(old) = avatar.session.replace(session) {
             self.end(&old, CloseReason::Replaced);
         }
@@ -243,7 +277,7 @@ impl Avatars {
             .by_account
             .get_mut(&account)
             .expect("a session's account has a record");
-        avatar.session = None;
+        avatar.detached = avatar.session.take();
         avatar.detached_since = now;
         avatar.left = left;
     }
@@ -287,10 +321,14 @@ impl Avatars {
     fn end(&mut self, session: &Session, reason: CloseReason) {
         self.accounts.remove(&session.id);
         self.ended.push((session.gateway, session.id, reason));
+        self.remember(session.id, reason);
+    }
+
+    fn remember(&mut self, session: SessionId, reason: CloseReason) {
         if self.remembered.len() >= ENDED_SESSIONS_REMEMBERED {
             self.remembered.pop_front();
         }
-        self.remembered.push_back((session.id, reason));
+        self.remembered.push_back((session, reason));
     }
 
     /// Why this lane ended the session, if it did so not long ago.

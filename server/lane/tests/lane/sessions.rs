@@ -110,6 +110,68 @@ fn within_the_grace_period_a_player_finds_the_avatar_where_it_stands() {
     assert_eq!(rig.counters().avatars_departed, 0);
 }
 
+/// Gateway 0 speaks to nobody until it is taken for dead.
+fn fall_silent(rig: &mut Rig) {
+    for _ in 0..8 {
+        rig.tick(vec![(1, Report::default())]);
+    }
+    assert_eq!(rig.counters().gateways_lost, 1);
+}
+
+#[test]
+fn a_session_whose_gateway_was_silent_goes_on_with_its_numbers() {
+    let mut rig = Rig::new(2);
+    let avatar = rig.attach(0, 1, "ada");
+    let east = Step { dx: 100, dz: 0 };
+    rig.tick(vec![(0, intents(1, &avatar, 2, &[east, east]))]);
+    rig.tick(vec![(0, command(1, &avatar, 1, "mood", vec![Value::Int(4)]))]);
+    let before = rig.position(avatar.entity).expect("in the world");
+    fall_silent(&mut rig);
+    rig.idle(3);
+    let back = rig.attach(0, 1, "ada");
+    assert_eq!((back.slot, back.generation), (avatar.slot, avatar.generation));
+    assert_eq!(back.command_seq.0, 1, "the command is known to have run");
+    rig.tick(vec![(0, intents(1, &back, 3, &[east, east, east]))]);
+    rig.tick(vec![(0, command(1, &back, 1, "mood", vec![Value::Int(5)]))]);
+    let after = rig.position(avatar.entity).expect("in the world");
+    assert_eq!(after.x - before.x, 100, "two of the steps had been applied");
+    assert_eq!(rig.counters().commands_accepted, 1);
+}
+
+#[test]
+fn a_session_whose_gateway_was_silent_does_not_take_the_avatar_from_a_newer_login() {
+    let mut rig = Rig::new(2);
+    rig.attach(0, 1, "ada");
+    fall_silent(&mut rig);
+    let newer = rig.attach(1, 2, "ada");
+    rig.idle(3);
+    let told = rig.gateways[0].routes.iter().flat_map(|routes| &routes.sessions);
+    let last = told.last().expect("it is told something");
+    assert_eq!(last.session, SessionId(1));
+    assert!(matches!(last.state, RouteState::Ended(CloseReason::Replaced)));
+    assert_eq!(rig.attach(1, 2, "ada").epoch, newer.epoch);
+}
+
+#[test]
+fn what_was_meant_for_an_avatar_that_departed_is_not_taken_for_the_next() {
+    let mut rig = Rig::new(1);
+    let gone = rig.attach(0, 1, "ada");
+    let detach = Detach {
+        session: SessionId(1),
+        left: true,
+    };
+    let goodbye = Report {
+        detach: vec![detach],
+        ..Report::default()
+    };
+    rig.tick(vec![(0, goodbye)]);
+    rig.idle(3);
+    let back = rig.attach(0, 1, "ada");
+    let before = rig.position(back.entity);
+    rig.tick(vec![(0, intents(1, &gone, 1, &[Step { dx: 100, dz: 0 }]))]);
+    assert_eq!(rig.position(back.entity), before);
+}
+
 #[test]
 fn a_goodbye_needs_no_grace_and_what_was_saved_comes_back() {
     let mut rig = Rig::new(1);
