@@ -79,8 +79,11 @@ struct Present {
     commands: VecDeque<CommandSeq>,
     /// Goodbye is said: no more intents.
     left: bool,
-    /// Own records up to this tick may be numbered as before the last `Joined`.
-    own_after: Option<Tick>,
+    /// `View` messages received.
+    views: u64,
+    /// So many came before the last `Joined`, if that was not the first: own records behind no more of them are of
+    /// the avatar before. Behind it comes one at once, since the avatar enters by its new name.
+    own_behind: Option<u64>,
 }
 
 impl Client {
@@ -444,6 +447,7 @@ impl Client {
                     self.fail(CloseReason::Malformed);
                     return;
                 }
+                present.views += 1;
                 present.clock.note(update.tick, self.now_us);
                 self.view.note(update.tick);
                 self.enqueue(Message::View(update), size);
@@ -488,7 +492,8 @@ impl Client {
             command_seq: CommandSeq(0),
             commands: VecDeque::new(),
             left: false,
-            own_after: None,
+            views: 0,
+            own_behind: None,
         }));
     }
 
@@ -507,7 +512,7 @@ impl Client {
             present.clock = ClockMap::new(joined.clock);
             self.order.set_period_us(present.clock.period_us());
         }
-        present.own_after = Some(present.seen_tick);
+        present.own_behind = Some(present.views);
         present.steps_due = false;
         present.joined = joined;
         self.join_told = false;
@@ -527,16 +532,15 @@ impl Client {
         };
         present.clock.note(header.tick, self.now_us);
         present.seen_tick = present.seen_tick.max(header.tick);
-        self.handle_own(header.tick, &header.own);
+        if present.own_behind.is_none_or(|views| header.view_seq > views) {
+            self.handle_own(header.tick, &header.own);
+        }
     }
 
     fn handle_own(&mut self, tick: Tick, own: &OwnRecord) {
         let State::Present(present) = &mut self.state else {
             return;
         };
-        if present.own_after.is_some_and(|before| tick <= before) {
-            return;
-        }
         match present.avatar.reconcile(tick, own) {
             Reconciled::Agreed => {}
             Reconciled::Impossible => self.counters.contradictions += 1,

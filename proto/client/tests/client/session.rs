@@ -198,14 +198,31 @@ fn a_second_join_replaces_the_avatar_and_the_numbers_but_not_the_view() {
     assert_eq!(client.own_position(), Some(position));
     assert_eq!(client.joined().map(|joined| joined.avatar), Some(subject(1, 0)));
     assert_eq!(client.view().len(), 3);
-    datagram(&mut client, &own(4, 1, joined().position, 0));
-    assert_eq!(
-        client.own_position(),
-        Some(position),
-        "what was sent before is of the avatar before"
-    );
+    for late in [4, 6] {
+        let header = PayloadHeader {
+            view_seq: 1,
+            ..own(late, 1, joined().position, 0)
+        };
+        datagram(&mut client, &header);
+        assert_eq!(
+            client.own_position(),
+            Some(position),
+            "what was sent before is of the avatar before, however late it comes"
+        );
+    }
     assert_eq!(client.step(1, 0), Ok(IntentSeq(8)));
     assert_eq!(drain(&mut client), []);
+    receive(&mut client, &view_of(7, 4));
+    let after = Pos {
+        x: position.x + 1,
+        ..position
+    };
+    let header = PayloadHeader {
+        view_seq: 2,
+        ..own(7, 8, after, 0)
+    };
+    datagram(&mut client, &header);
+    assert_eq!(client.own_authoritative(), Some((IntentSeq(8), after)));
 }
 
 #[test]
