@@ -43,7 +43,7 @@ id! {
     Slot(u32)
 }
 id! {
-    /// How often a [`Slot`] has been reused, wrapping.
+    /// Which life of a [`Slot`]: one more with each, wrapping. In each start of a lane the first is another.
     Generation(u16)
 }
 id! {

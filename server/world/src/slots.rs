@@ -40,7 +40,8 @@ impl Slots {
     /// avatar of the last one must not name one of this.
     pub(crate) fn new(incarnation: Incarnation) -> Self {
         Self {
-            first: Generation((incarnation.0 as u16).wrapping_mul(FIRST_STRIDE)),
+            // The first incarnation is 1.
+            first: Generation((incarnation.0.wrapping_sub(1) as u16).wrapping_mul(FIRST_STRIDE)),
             entries: Vec::new(),
             resting: VecDeque::new(),
             alive: 0,
