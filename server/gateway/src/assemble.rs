@@ -29,6 +29,8 @@ pub(crate) struct Demand {
     pub(crate) budget_bytes: u32,
     /// Tell everything at the last level only.
     pub(crate) last_only: bool,
+    /// Tell no states, only the own record.
+    pub(crate) own_only: bool,
 }
 
 /// Chooses and packs. Its buffers are reused from client to client.
@@ -99,6 +101,9 @@ impl Assembler {
     /// Finds the tracks in reach that the client may be told of, nearest first.
     fn pick(&mut self, mirror: &Mirror, demand: &Demand) {
         self.picks.clear();
+        if demand.own_only {
+            return;
+        }
         let reach2 = leave_radius2(demand.radius);
         for &lane in &self.lanes {
             for (number, track) in mirror.lanes()[lane].tracks().iter().enumerate() {

@@ -233,7 +233,7 @@ impl Gateway {
             };
             self.take_epoch(number, arrival.frame.epoch);
             if let Some(routes) = arrival.routes {
-                self.take_routes(number, routes, arrival.routes_doubtful);
+                self.take_routes(number, routes);
             }
             self.frames[number] = Some(arrival.frame);
         }
@@ -288,7 +288,7 @@ impl Gateway {
         }
     }
 
-    fn take_routes(&mut self, number: usize, routes: Routes, doubtful: bool) {
+    fn take_routes(&mut self, number: usize, routes: Routes) {
         let now = self.now;
         for route in routes.sessions {
             match (self.sessions.of_id(route.session), route.state) {
@@ -317,15 +317,14 @@ impl Gateway {
                 .iter_mut()
                 .filter(|(_, session)| session.is_at(number));
             for (_, session) in at_lane {
-                if session.presence.avatar().is_none() || session.named_at == now {
+                if session.named_at == now {
                     continue;
                 }
-                if doubtful {
-                    // It took this gateway for dead, perhaps. The full report that it asks for names the session.
-                    session.presence.detach();
-                } else {
-                    session.ended_by_lane(CloseReason::Removed);
-                }
+                // The lane took this gateway for dead, or ended the session and the word was lost, or is still
+                // loading the avatar. The full report names the session: if need be it is attached anew, or its end
+                // is told again.
+                session.presence.detach();
+                self.lanes[number].tell_all();
             }
         }
     }
@@ -416,6 +415,7 @@ impl Gateway {
                 words: &self.words,
                 avatar: seat.avatar,
                 sees: seat.sees,
+                attached: session.presence.avatar().is_some(),
             };
             if let Some(view) = session.view.update(&who, &mut at) {
                 self.counters.stream_bytes_sent += view.len() as u64;
@@ -434,6 +434,7 @@ impl Gateway {
                 near_target: self.config.near_target,
                 budget_bytes,
                 last_only: session.view.is_frozen(),
+                own_only: session.view.is_misled(),
             };
             let header = PayloadHeader {
                 tick: self.told,

@@ -30,8 +30,6 @@ pub(crate) struct Lane {
     needs_keyframe: bool,
     /// This tick's routes, until its frame comes.
     routes: Option<Routes>,
-    /// When it sent them, the lane had lost some of what it was told of sessions.
-    routes_doubtful: bool,
     waiting: VecDeque<Arrival>,
     /// A message came since the last tick of the gateway.
     heard: bool,
@@ -50,8 +48,6 @@ pub(crate) struct Lane {
 pub(crate) struct Arrival {
     /// `None` if they were refused.
     pub(crate) routes: Option<Routes>,
-    /// The lane has lost some of what it was told of sessions, so its silence about one does not mean its end.
-    pub(crate) routes_doubtful: bool,
     pub(crate) frame: Frame,
 }
 
@@ -64,7 +60,6 @@ impl Lane {
             heard_tick: Tick(0),
             needs_keyframe: true,
             routes: None,
-            routes_doubtful: false,
             waiting: VecDeque::new(),
             heard: false,
             silent_ticks: SILENT_TICKS_MAX + 1,
@@ -100,10 +95,7 @@ impl Lane {
             self.needs_keyframe = true;
         }
         match message {
-            ToGateway::Routes(routes) => {
-                self.routes_doubtful = header.broken.is_some();
-                self.handle_routes(routes, counters);
-            }
+            ToGateway::Routes(routes) => self.handle_routes(routes, counters),
             ToGateway::Frame(frame) => self.handle_frame(*frame, counters),
         }
     }
@@ -130,11 +122,7 @@ impl Lane {
         }
         self.needs_keyframe = false;
         self.heard_tick = frame.tick;
-        self.waiting.push_back(Arrival {
-            routes,
-            routes_doubtful: self.routes_doubtful,
-            frame,
-        });
+        self.waiting.push_back(Arrival { routes, frame });
     }
 
     fn passes_fence(&mut self, epoch: LaneEpoch, counters: &mut Counters) -> bool {
@@ -195,6 +183,11 @@ impl Lane {
         self.epoch = epoch;
         self.full |= new;
         new
+    }
+
+    /// The lane lacks something: the next report tells everything.
+    pub(crate) fn tell_all(&mut self) {
+        self.full = true;
     }
 
     /// Whether the next report must tell everything.

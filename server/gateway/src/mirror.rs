@@ -141,6 +141,12 @@ impl Mirror {
         self.lanes[(id.0 % lanes) as usize].subject(Slot(id.0 / lanes))
     }
 
+    /// Whether somebody lives in the lane and slot of this name, in whichever life.
+    pub(crate) fn is_named(&self, subject: SubjectRef) -> bool {
+        let lane = self.lanes.iter().find(|lane| lane.handle == subject.lane);
+        lane.is_some_and(|lane| lane.subject(subject.slot).is_some())
+    }
+
     /// Brings the copy of lane number `lane` up to `frame`, which must be the lane's next one or a keyframe.
     pub(crate) fn apply(&mut self, lane: usize, frame: Frame, sink: &mut Sink) {
         let lanes = self.lanes.len();

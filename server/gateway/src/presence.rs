@@ -1,9 +1,10 @@
 //! What a session has in the world: its avatar at a lane, the intents and commands on their way there, and the
 //! answers on their way back.
 //!
-//! A lane may be restarted or lose its sessions; the presence outlives that. It is attached anew, unanswered
-//! commands go out again, and if the avatar has another name on the wire by then the client is told so by another
-//! `Joined`. It does not know what the client sees; read [`crate::view`] for that.
+//! A lane may be restarted or lose its sessions; the presence outlives that. It is attached anew, and unanswered
+//! commands go out again. If the avatar has another name on the wire by then the client is told so by another
+//! `Joined`, and what was sent is not sent again: a command takes effect at most once. It does not know what the
+//! client sees; read [`crate::view`] for that.
 
 use crate::counters::Counters;
 use myriad_wire::client::{Command, CommandResult};
@@ -18,6 +19,12 @@ const COMMANDS_OPEN_MAX: usize = 32;
 /// Most answers that wait for a client to read; one more, and it is closed as `Flood`.
 const RESULTS_HELD_MAX: usize = 256;
 
+/// Former names of an avatar that are remembered: more never come while one intent is under way.
+const FORMER_MAX: usize = 8;
+
+/// What a client is told of a command whose answer did not come.
+const ANSWER_LOST: &str = "the answer was lost; the command may have had its effect";
+
 /// A session's presence in its lane.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
@@ -27,8 +34,8 @@ pub(crate) struct Presence {
     avatar: Option<Avatar>,
     /// By which name the client knows its avatar, by the last `Joined`. `None`: it must be sent one.
     told: Option<SubjectRef>,
-    /// By which name it knew its avatar before: intents may still be under way under that.
-    former: Option<SubjectRef>,
+    /// By which names it knew its avatar before, the oldest first: intents may still be under way under these.
+    former: VecDeque<SubjectRef>,
     /// Intents of a client that has seen no payload of this tick are numbered as before its last `Joined`.
     rejoined: Tick,
     own: OwnRecord,
@@ -51,6 +58,8 @@ struct OpenCommand {
     command: Command,
     /// It is on its way to the lane.
     sent: bool,
+    /// It has been on its way before, so it may have had its effect.
+    tried: bool,
 }
 
 impl Presence {
@@ -85,7 +94,7 @@ impl Presence {
         );
         self.told = Some(name);
         self.forwarded = self.own.intent_seq;
-        if self.former.is_some() {
+        if !self.former.is_empty() {
             self.rejoined = tick;
         }
         self.own.intent_seq
@@ -102,10 +111,20 @@ impl Presence {
         self.rename();
     }
 
+    /// The avatar has another name from now on, as far as it has one. Whether commands that were sent had their effect
+    /// on the one before can't be known any more, so they are not sent again.
     fn rename(&mut self) {
         if let Some(told) = self.told.take() {
-            self.former = Some(told);
+            if self.former.len() >= FORMER_MAX {
+                self.former.pop_front();
+            }
+            self.former.push_back(told);
         }
+        let (tried, untried) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|open| open.tried);
+        self.commands = untried;
+        self.lose_answers(tried);
     }
 
     /// What the lane says of this session in tick `now` of the gateway.
@@ -114,7 +133,7 @@ impl Presence {
             self.answer(result.seq, result.refused);
         }
         if let Some(avatar) = route.avatar {
-            self.attach(avatar);
+            self.attach(avatar, route.own.intent_seq);
         } else if self.avatar.is_none() {
             // Said before the lane took the attachment that it will answer with the avatar.
             return;
@@ -129,7 +148,8 @@ impl Presence {
         }
     }
 
-    fn attach(&mut self, avatar: Avatar) {
+    /// The lane has attached the session to `avatar`, of which it has applied intents up to `applied`.
+    fn attach(&mut self, avatar: Avatar, applied: IntentSeq) {
         let before = self.avatar.replace(avatar);
         if self
             .told
@@ -138,7 +158,9 @@ impl Presence {
             self.rename();
         }
         if before.is_none_or(|before| before.epoch != avatar.epoch) {
+            // What was sent under another attachment was not taken.
             self.send_commands_again();
+            self.forwarded = self.forwarded.min(applied);
         }
         // What the lane has answered is no longer open here, unless the answer was lost on the way.
         let answered = self
@@ -146,13 +168,15 @@ impl Presence {
             .iter()
             .take_while(|open| open.command.seq <= avatar.command_seq)
             .count();
-        for open in self.commands.drain(..answered) {
-            let refused = Some("the answer was lost; the command may have had its effect".to_owned());
-            self.results.push(CommandResult {
-                seq: open.command.seq,
-                refused,
-            });
-        }
+        let lost = self.commands.drain(..answered).collect();
+        self.lose_answers(lost);
+    }
+
+    fn lose_answers(&mut self, lost: VecDeque<OpenCommand>) {
+        self.results.extend(lost.into_iter().map(|open| CommandResult {
+            seq: open.command.seq,
+            refused: Some(ANSWER_LOST.to_owned()),
+        }));
     }
 
     fn answer(&mut self, seq: CommandSeq, refused: Option<String>) {
@@ -181,7 +205,7 @@ impl Presence {
             counters.datagrams_early += 1;
             return Ok(());
         };
-        if intents.seen_tick < self.rejoined || !names(told) && self.former.as_ref().is_some_and(names) {
+        if intents.seen_tick < self.rejoined || !names(told) && self.former.iter().any(names) {
             counters.datagrams_early += 1;
             return Ok(());
         }
@@ -228,7 +252,11 @@ impl Presence {
                 refused,
             });
         } else {
-            self.commands.push_back(OpenCommand { command, sent: false });
+            self.commands.push_back(OpenCommand {
+                command,
+                sent: false,
+                tried: false,
+            });
         }
         Ok(())
     }
@@ -244,6 +272,7 @@ impl Presence {
         let Some(avatar) = &self.avatar else { return };
         for open in self.commands.iter_mut().filter(|open| !open.sent) {
             open.sent = true;
+            open.tried = true;
             counters.commands_forwarded += 1;
             report.commands.push(SessionCommand {
                 session,

@@ -43,6 +43,8 @@ pub(crate) struct ClientView {
     /// How many views the client was sent.
     sent: u64,
     frozen: bool,
+    /// See [`Self::is_misled`].
+    misled: bool,
 }
 
 /// What all views of one tick have in common.
@@ -63,6 +65,8 @@ pub(crate) struct Observer<'a> {
     /// Enters first, so that a client knows itself before the crowd. `None` while it has no avatar.
     pub(crate) avatar: Option<SubjectId>,
     pub(crate) sees: u32,
+    /// The lane says where the avatar is and what it sees. Else both may be wrong, and the view stands still.
+    pub(crate) attached: bool,
 }
 
 /// The sections of a view that is being put together. Reused from client to client.
@@ -93,6 +97,12 @@ impl ClientView {
         self.frozen
     }
 
+    /// Whether states of this tick would mislead the client: a life that it knows until behind them is over, and its
+    /// slot has the next one, whose states it would take for those of the life that it knows.
+    pub(crate) fn is_misled(&self) -> bool {
+        self.misled
+    }
+
     /// Freezes the view while more than `max` bytes wait for the client to read, until half of that.
     pub(crate) fn set_backlog(&mut self, bytes: usize, max: usize, counters: &mut Counters) {
         if self.frozen && bytes <= max / 2 {
@@ -109,7 +119,8 @@ impl ClientView {
     pub(crate) fn update(&mut self, observer: &Observer, at: &mut ViewTick) -> Option<Bytes> {
         at.draft.clear();
         self.end_lives(observer, at);
-        if self.frozen {
+        self.misled = self.owed.iter().any(|subject| at.mirror.is_named(*subject));
+        if self.frozen || !observer.attached {
             self.remember(observer, at);
             return None;
         }
@@ -145,7 +156,7 @@ impl ClientView {
             self.dirty.remove(ended.id);
             self.owed.push(ended.subject);
             if ended.last_words && ended.layers & observer.sees != 0 {
-                if self.frozen {
+                if self.frozen || !observer.attached {
                     at.counters.events_dropped += u64::from(at.records.events(ended.id).count);
                 } else {
                     self.tell_events(ended.id, at);
@@ -154,7 +165,8 @@ impl ClientView {
         }
     }
 
-    /// A frozen client is told nothing: remembers what it must be told later, counts what it never will.
+    /// A client whose view stands still is told nothing: remembers what it must be told later, counts what it never
+    /// will.
     fn remember(&mut self, observer: &Observer, at: &mut ViewTick) {
         let (changed, evented) = (at.records.changed(), at.records.evented());
         for w in 0..self.known.words() {

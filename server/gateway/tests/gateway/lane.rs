@@ -70,7 +70,7 @@ pub(crate) struct TestLane {
     /// Do not answer commands.
     pub(crate) mute: bool,
     /// Avatars in their grace period, by account.
-    asleep: BTreeMap<String, u32>,
+    asleep: BTreeMap<String, (SessionId, Seat)>,
     link: Link,
     incarnation: u32,
     generations: Vec<u16>,
@@ -82,6 +82,8 @@ pub(crate) struct TestLane {
     pub(crate) events: Vec<EventRecord>,
     leaves: Vec<LeaveRecord>,
     ended: Vec<(SessionId, CloseReason)>,
+    /// All that it ended: their gateways may not have heard.
+    ended_before: BTreeMap<SessionId, CloseReason>,
 }
 
 impl TestLane {
@@ -110,6 +112,7 @@ impl TestLane {
             events: Vec::new(),
             leaves: Vec::new(),
             ended: Vec::new(),
+            ended_before: BTreeMap::new(),
         }
     }
 
@@ -186,6 +189,7 @@ impl TestLane {
     pub(crate) fn end(&mut self, session: SessionId, reason: CloseReason) {
         if self.seats.remove(&session).is_some() {
             self.ended.push((session, reason));
+            self.ended_before.insert(session, reason);
         }
     }
 
@@ -251,8 +255,8 @@ impl TestLane {
     pub(crate) fn forget_gateway(&mut self) {
         self.link = Link::after(Incarnation(self.incarnation), self.link.stream());
         self.wants_full = true;
-        for seat in std::mem::take(&mut self.seats).into_values() {
-            self.asleep.insert(seat.account, seat.slot);
+        for (session, seat) in std::mem::take(&mut self.seats) {
+            self.asleep.insert(seat.account.clone(), (session, seat));
         }
     }
 
@@ -267,13 +271,23 @@ impl TestLane {
             seat.announce = true;
             return;
         }
+        if let Some(reason) = self.ended_before.get(&session) {
+            self.ended.push((session, *reason));
+            return;
+        }
+        // A session that comes back goes on with its numbers.
+        let asleep = self.asleep.remove(account);
+        let (applied, answered) = match &asleep {
+            Some((was, seat)) if *was == session => (seat.applied, seat.answered),
+            Some(_) | None => (IntentSeq(0), CommandSeq(0)),
+        };
         let older = self.seats.iter().find(|(_, seat)| seat.account == account);
         let slot = match older.map(|(session, seat)| (*session, seat.slot)) {
             Some((older, slot)) => {
                 self.end(older, CloseReason::Replaced);
                 slot
             }
-            None => self.asleep.remove(account).unwrap_or_else(|| {
+            None => asleep.map(|(_, seat)| seat.slot).unwrap_or_else(|| {
                 let birth = self.birth(account);
                 self.spawn(birth.position, birth.layers)
             }),
@@ -283,8 +297,8 @@ impl TestLane {
             account: account.into(),
             slot,
             epoch: SessionEpoch(self.attachments),
-            applied: IntentSeq(0),
-            answered: CommandSeq(0),
+            applied,
+            answered,
             announce: true,
             owner: Vec::new(),
             results: Vec::new(),

@@ -128,3 +128,29 @@ fn datagrams_are_well_filled_and_tracks_out_of_reach_are_not_sent() {
     );
     assert!(payload.states.iter().all(|(.., state)| state.slot.0 <= 2000));
 }
+
+#[test]
+fn states_of_a_slots_next_life_are_not_told_to_a_client_that_still_knows_the_last() {
+    let mut rig = Rig::new();
+    let npc = rig.lane.spawn(at(3, 3), 1);
+    let ada = rig.join("ada");
+    rig.set_backlog(ada, config().backlog_bytes_max + 1);
+    rig.lane.despawn(npc);
+    rig.step();
+    assert_eq!(rig.lane.spawn(at(9, 9), 1), npc);
+    let mut frozen_then_told = Vec::new();
+    for backlog in [config().backlog_bytes_max + 1, 0, 0] {
+        rig.set_backlog(ada, backlog);
+        // At the last level each is due every eighth tick.
+        for _ in 0..8 {
+            let knows_the_last = rig.clients[ada].view.keys().any(|name| name.slot.0 == npc);
+            let knew_it = knows_the_last && !rig.sees(ada, npc);
+            rig.step();
+            let payload = rig.clients[ada].payload.clone().expect("the own record at least");
+            let is_told = payload.states.iter().any(|(_, _, state)| state.slot.0 == npc);
+            frozen_then_told.push((knew_it, is_told));
+        }
+    }
+    assert!(frozen_then_told.contains(&(true, false)) && frozen_then_told.contains(&(false, true)));
+    assert!(!frozen_then_told.contains(&(true, true)), "{frozen_then_told:?}");
+}
