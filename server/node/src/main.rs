@@ -58,7 +58,7 @@ enum Command {
     /// Run one node of a cluster, with the roles of its configuration file.
     Node(NodeArgs),
     /// Run the load harness against a running server.
-    Bots(BotsArgs),
+    Bots(Box<BotsArgs>),
     /// Print every configuration key, with its default and its meaning, as a configuration file.
     Config,
     /// Make the certificates with which the nodes of a cluster know each other.
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve(args),
         Command::Node(args) => node(&args),
-        Command::Bots(args) => bots(args),
+        Command::Bots(args) => bots(*args),
         Command::Config => {
             print!("{}", Config::reference());
             Ok(ExitCode::SUCCESS)
