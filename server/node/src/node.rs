@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::start::{self, Running};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use myriad_telemetry::logs::{self, LogConfig, LogFormat};
+use myriad_telemetry::logs;
 use std::io::Read as _;
 use std::process::ExitCode;
 
@@ -21,16 +21,7 @@ pub(crate) struct Supervision {
 
 /// Runs the node until it is told to stop.
 pub(crate) fn run(config: Config, supervision: &Supervision) -> Result<ExitCode> {
-    let format = if config.log.format == "json" {
-        LogFormat::Json
-    } else {
-        LogFormat::Text
-    };
-    let _logs = logs::init(&LogConfig {
-        format,
-        filter: config.log.filter.clone(),
-    })
-    .context("log.filter")?;
+    let _logs = logs::init(&config.log.logs()).context("log.filter")?;
     // The lane and the gateway have threads of their own; these carry connections.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -20,7 +20,7 @@ use myriad_lane::Lane;
 use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
 use myriad_storage::{RedbStorage, StorageThread};
 use myriad_telemetry::Metrics;
-use myriad_telemetry::admin::{AdminConfig, AdminParts, AdminServer, Readiness, TruthFeed};
+use myriad_telemetry::admin::{AdminParts, AdminServer, Readiness, TruthFeed};
 use myriad_telemetry::metrics::{GatewayMetrics, LaneMetrics};
 use myriad_wire::{CloseReason, GatewayId, Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId};
 use std::net::SocketAddr;
@@ -74,11 +74,6 @@ struct Parts<'a> {
 
 /// Starts the node that `config` describes.
 pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
-    let admin_config = AdminConfig {
-        listen: config.admin.listen,
-        token_file: config.admin.token_file.clone(),
-    };
-    admin_config.check().context("admin.listen")?;
     let has = |role| config.node.roles.contains(&role);
     let sources = has(Role::Lane)
         .then(|| scripts::load(config.scripts.directory.as_deref()))
@@ -136,7 +131,7 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
         truth: parts.truth.clone(),
     };
     let admin = runtime
-        .block_on(AdminServer::start(&admin_config, admin_parts))
+        .block_on(AdminServer::start(&config.admin.server(), admin_parts))
         .context("admin.listen")?;
     control.start(runtime);
     let fingerprint = edge.as_ref().map(|edge| edge.fingerprint().to_owned());

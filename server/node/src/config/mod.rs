@@ -6,6 +6,9 @@ pub(crate) mod keys;
 
 use anyhow::{Context as _, Result, bail};
 use keys::Keys;
+use myriad_telemetry::admin::AdminConfig;
+use myriad_telemetry::logs::{LogConfig, LogFormat};
+use myriad_wire::limits::LOGIN_KEY_BYTES_MAX;
 use myriad_wire::{Pos, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -187,6 +190,17 @@ impl Config {
                 "client.certificate and client.key go together",
             );
         }
+        if let Err(error) = self.admin.server().check() {
+            let key = if self.admin.token_file.is_some() {
+                "admin.token_file"
+            } else {
+                "admin.listen"
+            };
+            keys.mistake(key, &error.to_string());
+        }
+        if let Err(error) = self.log.logs().check() {
+            keys.mistake("log.filter", &error.to_string());
+        }
         let periods_ms = 2000.0 / self.space.hz;
         if f64::from(self.space.burst_ms) < periods_ms {
             keys.mistake(
@@ -195,6 +209,31 @@ impl Config {
             );
         }
         self
+    }
+}
+
+impl Admin {
+    /// As the admin HTTP takes it.
+    pub(crate) fn server(&self) -> AdminConfig {
+        AdminConfig {
+            listen: self.listen,
+            token_file: self.token_file.clone(),
+        }
+    }
+}
+
+impl Log {
+    /// As the logs take it.
+    pub(crate) fn logs(&self) -> LogConfig {
+        let format = if self.format == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        };
+        LogConfig {
+            format,
+            filter: self.filter.clone(),
+        }
     }
 }
 
@@ -354,7 +393,7 @@ impl Storage {
 
 impl Client {
     fn read(keys: &mut Keys) -> Self {
-        Self {
+        let client = Self {
             listen: keys.address("client.listen", "127.0.0.1:4433", "Where clients connect: QUIC, so a UDP port."),
             certificate: keys.optional_path(
                 "client.certificate",
@@ -368,11 +407,12 @@ impl Client {
             ),
             login_key: keys.optional_text(
                 "client.login_key",
-                "What clients must present to log in. Empty: any account name is let in; for development.",
+                "What clients must present to log in, at most 256 bytes. Empty: any account name is let in; for\n\
+                 development.",
             ),
             idle_timeout_s: keys.number(
                 "client.idle_timeout_s",
-                10.0,
+                15.0,
                 1.0..=600.0,
                 "After how long a silence a client's connection is given up, in seconds.",
             ),
@@ -382,7 +422,18 @@ impl Client {
                 1..=100_000,
                 "Most client connections of this gateway; one more is refused.",
             ),
+        };
+        if client
+            .login_key
+            .as_ref()
+            .is_some_and(|key| key.len() > LOGIN_KEY_BYTES_MAX)
+        {
+            keys.mistake(
+                "client.login_key",
+                &format!("more than {LOGIN_KEY_BYTES_MAX} bytes, which no client can present"),
+            );
         }
+        client
     }
 }
 
@@ -524,6 +575,25 @@ mod tests {
             "cluster.ca",
             "cluster.peers",
             "x.toml:4: space.burst_ms",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_role_would_refuse_at_its_start_is_a_mistake() {
+        let key = "x".repeat(LOGIN_KEY_BYTES_MAX + 1);
+        let text = format!(
+            "[client]\nlogin_key = {key:?}\n[admin]\nlisten = \"0.0.0.0:1\"\n[log]\nfilter = \"a=b=c\"\n"
+        );
+        let error = Config::parse("x.toml", &text, [])
+            .expect_err("three mistakes")
+            .to_string();
+        for part in [
+            "3 mistake(s)",
+            "x.toml:2: client.login_key",
+            "x.toml:4: admin.listen",
+            "x.toml:6: log.filter",
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
