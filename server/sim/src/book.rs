@@ -19,11 +19,14 @@ pub(crate) struct Book {
     numbers: i64,
 }
 
+/// An avatar, as one life of the lane names it.
+pub(crate) type Name = (LaneEpoch, Slot, Generation);
+
 /// What was done in one session.
 #[derive(Debug)]
 struct Deed {
     honest: bool,
-    steps: BTreeMap<(Slot, Generation), Vec<Step>>,
+    steps: BTreeMap<Name, Vec<Step>>,
 }
 
 /// A command and what became of it.
@@ -41,14 +44,14 @@ impl Book {
     }
 
     /// The client numbers its steps anew, under this name of its avatar, behind `taken`.
-    pub(crate) fn number_anew(&mut self, session: SessionId, avatar: (Slot, Generation), taken: u32) {
+    pub(crate) fn number_anew(&mut self, session: SessionId, avatar: Name, taken: u32) {
         if let Some(deed) = self.sessions.get_mut(&session) {
             deed.steps.insert(avatar, vec![Step::default(); taken as usize]);
         }
     }
 
     /// The client took a step.
-    pub(crate) fn step(&mut self, session: SessionId, avatar: (Slot, Generation), step: Step) {
+    pub(crate) fn step(&mut self, session: SessionId, avatar: Name, step: Step) {
         let deed = self.sessions.get_mut(&session);
         if let Some(steps) = deed.and_then(|deed| deed.steps.get_mut(&avatar)) {
             steps.push(step);
@@ -56,7 +59,7 @@ impl Book {
     }
 
     /// How many steps it took under that name.
-    pub(crate) fn taken(&self, session: SessionId, avatar: (Slot, Generation)) -> u32 {
+    pub(crate) fn taken(&self, session: SessionId, avatar: Name) -> u32 {
         self.steps(session, avatar).map_or(0, |steps| steps.len() as u32)
     }
 
@@ -106,7 +109,7 @@ impl Book {
 }
 
 impl Deeds for Book {
-    fn steps(&self, session: SessionId, avatar: (Slot, Generation)) -> Option<&[Step]> {
+    fn steps(&self, session: SessionId, avatar: Name) -> Option<&[Step]> {
         self.sessions.get(&session)?.steps.get(&avatar).map(Vec::as_slice)
     }
 

@@ -56,8 +56,8 @@ exercises! {
     LaneCrashed = "lane: crashes",
     /// A lane went on for a while after another had taken over.
     LaneLingered = "lane: dead owners that went on",
-    /// A message of a lower epoch was refused.
-    EpochRefused = "gateway: messages of dead owners refused",
+    /// A gateway that knew the new lane heard the one before.
+    DeadOwnerHeard = "gateway: messages of dead owners heard",
     /// A lane was late and jumped over ticks.
     LaneJumped = "lane: ticks jumped over",
     /// A storage answer took long.

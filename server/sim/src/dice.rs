@@ -20,7 +20,7 @@ impl Dice {
 
     /// A number below `end`, which is not zero.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number of `range`.

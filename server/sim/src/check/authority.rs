@@ -2,6 +2,7 @@
 //! avatars, an avatar outlives its session by its grace period and no longer, slots rest.
 
 use super::{Checked, demand};
+use crate::book::Name;
 use crate::truth::{Life, Snapshot};
 use myriad_storage::SavedEntity;
 use myriad_wire::fabric::{AttachedRoute, Route, RouteState};
@@ -16,7 +17,7 @@ const ROUNDING: f64 = 3.0;
 /// What the players have done, as far as the lane's acts are checked against it.
 pub(crate) trait Deeds {
     /// The steps that the client of a session took under this name of its avatar, the first one numbered 1.
-    fn steps(&self, session: SessionId, avatar: (Slot, Generation)) -> Option<&[Step]>;
+    fn steps(&self, session: SessionId, avatar: Name) -> Option<&[Step]>;
     /// Whether the session's player keeps to the speed limit.
     fn is_honest(&self, session: SessionId) -> bool;
     /// Whether a player of this account has said goodbye lately.
@@ -48,6 +49,7 @@ pub(crate) struct Noticed {
 #[derive(Debug)]
 pub(crate) struct Authority {
     laws: Laws,
+    epoch: LaneEpoch,
     last_tick: Tick,
     /// When the last life of a slot ended, and which it was.
     ended: BTreeMap<Slot, (Generation, Tick)>,
@@ -55,12 +57,15 @@ pub(crate) struct Authority {
     /// Avatars that are not in the world, as they were last seen or loaded.
     absent: BTreeMap<String, Absent>,
     sessions: BTreeMap<SessionId, SessionWatch>,
+    /// The sessions of the last tick's routes, and how many the lane had attached by then.
+    routed: BTreeSet<SessionId>,
+    attached: u64,
 }
 
 #[derive(Debug)]
 struct AvatarWatch {
-    /// Since when it has been without a session.
-    alone_since: Option<Tick>,
+    /// Since when it has been without a session: at the earliest, and at the latest.
+    alone_since: Option<(Tick, Tick)>,
     /// What it may still move, in position units.
     allowance: f64,
 }
@@ -79,14 +84,17 @@ struct SessionWatch {
 }
 
 impl Authority {
-    pub(crate) fn new(laws: Laws, last_tick: Tick) -> Self {
+    pub(crate) fn new(laws: Laws, epoch: LaneEpoch, last_tick: Tick) -> Self {
         Self {
             laws,
+            epoch,
             last_tick,
             ended: BTreeMap::new(),
             avatars: BTreeMap::new(),
             absent: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            routed: BTreeSet::new(),
+            attached: 0,
         }
     }
 
@@ -108,6 +116,7 @@ impl Authority {
         before: Option<&Snapshot>,
         now: &Snapshot,
         routes: &[Route],
+        sessions_attached: u64,
         deeds: &impl Deeds,
     ) -> Result<Noticed, String> {
         let mut noticed = Noticed::default();
@@ -122,6 +131,7 @@ impl Authority {
         check_unique(now)?;
         self.check_slots(before, now, &mut noticed)?;
         let attached = self.check_routes(now, routes)?;
+        self.note_unseen(attached.values().map(|(id, _)| *id).collect(), sessions_attached);
         for life in now.lives.values() {
             let earlier = before.and_then(|before| before.named(life.slot, life.generation));
             if let Some(earlier) = earlier {
@@ -158,6 +168,19 @@ impl Authority {
             noticed.slots_reused += 1;
         }
         Ok(())
+    }
+
+    /// A session that comes and goes within one tick is in no routes, and begins its avatar's grace period anew.
+    fn note_unseen(&mut self, routed: BTreeSet<SessionId>, sessions_attached: u64) {
+        let came = routed.difference(&self.routed).count() as u64;
+        if sessions_attached - self.attached > came {
+            let alone = self.avatars.values_mut();
+            for (_, latest) in alone.filter_map(|watch| watch.alone_since.as_mut()) {
+                *latest = self.last_tick;
+            }
+        }
+        self.routed = routed;
+        self.attached = sessions_attached;
     }
 
     /// Routes say where avatars truly are. Answers which slots have a session.
@@ -249,11 +272,11 @@ impl Authority {
         if session.is_some() {
             noticed.reattached += u64::from(watch.alone_since.take().is_some());
         } else {
-            let since = *watch.alone_since.get_or_insert(last_tick);
+            let (_, latest) = *watch.alone_since.get_or_insert((last_tick, last_tick));
             demand!(
-                last_tick.since(since) < self.laws.grace_ticks,
+                last_tick.since(latest) < self.laws.grace_ticks,
                 "the avatar of {account} is still in the world {} ticks after its session ended",
-                last_tick.since(since)
+                last_tick.since(latest)
             );
         }
         let earned = life.speed_max * (self.laws.period_us * ticks) as f64 / 1e6;
@@ -291,7 +314,8 @@ impl Authority {
         let name = (life.slot, life.generation);
         let applied = route.own.intent_seq.0;
         let known = self.sessions.get(&session).filter(|watch| watch.avatar == name);
-        let before = known.map_or(0, |watch| watch.applied);
+        // Nothing can have been applied under a name that was not told yet; the numbers may go on from another one.
+        let before = known.map_or(applied, |watch| watch.applied);
         self.sessions.insert(
             session,
             SessionWatch {
@@ -307,7 +331,16 @@ impl Authority {
         if !deeds.is_honest(session) {
             return Ok(());
         }
-        let taken = deeds.steps(session, name).unwrap_or_default();
+        if applied == before {
+            demand!(
+                life.position == from,
+                "the avatar of {account} moved without a step"
+            );
+            return Ok(());
+        }
+        let taken = deeds
+            .steps(session, (self.epoch, life.slot, life.generation))
+            .unwrap_or_default();
         demand!(
             applied as usize <= taken.len(),
             "{account}: step {applied} is applied of session {session}, which took {}",
@@ -355,7 +388,7 @@ impl Authority {
             };
             let watch = self.avatars.remove(&life.entity);
             let alone = watch.and_then(|watch| watch.alone_since);
-            let alone_ticks = alone.map_or(0, |since| now.tick.since(since));
+            let alone_ticks = alone.map_or(0, |(earliest, _)| now.tick.since(earliest));
             let is_over = alone_ticks >= self.laws.grace_ticks;
             demand!(
                 is_over || deeds.said_goodbye(account),

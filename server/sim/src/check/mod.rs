@@ -14,7 +14,8 @@ pub(crate) type Checked = Result<(), String>;
 /// Fails with a message unless the condition holds.
 macro_rules! demand {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(format!($($message)+));
         }
     };

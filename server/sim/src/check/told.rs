@@ -60,6 +60,8 @@ enum Phase {
 /// What the client's gateway has sent it: notes of the simulator, none of the client.
 #[derive(Debug, Default)]
 pub(crate) struct SentNotes {
+    /// How many `Joined` were sent.
+    pub(crate) joins: u32,
     /// Which lane the gateway means by a handle.
     pub(crate) lanes: BTreeMap<LaneHandle, LaneEpoch>,
     /// By tick: the `View` messages sent.
@@ -72,7 +74,9 @@ pub(crate) struct ViewNote {
     pub(crate) epoch: LaneEpoch,
     /// The gateway has joined the session to its avatar at that lane.
     pub(crate) joined: bool,
-    /// The view was frozen since the message before: edges may be of the ticks between.
+    /// Its frame was of an earlier tick than was told already: of a new lane that is a little behind the one before.
+    pub(crate) is_behind: bool,
+    /// The view stood still since the message before: edges may be of the ticks between.
     pub(crate) catches_up: bool,
     /// Not all enters may have fitted into this message or the one before.
     pub(crate) crowded: bool,
@@ -115,13 +119,15 @@ impl Told {
                 ..
             } => {
                 let life = self.begin(*tick, Phase::Enters, *subject, notes, history)?;
-                demand!(
-                    life.entity == *entity && life.position.to_wire().centre() == *position,
-                    "{}: {subject:?} enters in tick {tick} as entity {entity} at {position:?}, it is {} at {:?}",
-                    self.account,
-                    life.entity,
-                    life.position
-                );
+                if let Some(life) = life {
+                    demand!(
+                        life.entity == *entity && life.position.to_wire().centre() == *position,
+                        "{}: {subject:?} enters in tick {tick} as entity {entity} at {position:?}, it is {} at {:?}",
+                        self.account,
+                        life.entity,
+                        life.position
+                    );
+                }
                 let entering = Subject {
                     entity: *entity,
                     state: *tick,
@@ -150,9 +156,13 @@ impl Told {
                 name,
                 arguments,
             } => {
-                self.begin(*tick, Phase::Events, *subject, notes, history)?;
-                let snapshot = history.demand(epoch_of(*subject, notes)?, *tick)?;
-                self.check_event(*tick, *subject, name, arguments, snapshot)?;
+                if self
+                    .begin(*tick, Phase::Events, *subject, notes, history)?
+                    .is_some()
+                {
+                    let snapshot = history.demand(epoch_of(*subject, notes)?, *tick)?;
+                    self.check_event(*tick, *subject, name, arguments, snapshot)?;
+                }
                 self.counts.events += 1;
             }
             ClientEvent::Leave {
@@ -186,7 +196,8 @@ impl Told {
         Ok(())
     }
 
-    /// Something is told of a subject that is alive in that tick, or ended in it, and that the client may see.
+    /// Something is told of a subject that is alive in that tick, or ended in it, and that the client may see. `None`
+    /// if it is told under the tick of another lane.
     fn begin<'a>(
         &mut self,
         tick: Tick,
@@ -194,8 +205,11 @@ impl Told {
         subject: SubjectRef,
         notes: &SentNotes,
         history: &'a History,
-    ) -> Result<&'a Life, String> {
+    ) -> Result<Option<&'a Life>, String> {
         self.turn(tick, phase, subject, notes, history)?;
+        if notes.views.get(&tick).is_some_and(|note| note.is_behind) {
+            return Ok(None);
+        }
         let snapshot = history.demand(epoch_of(subject, notes)?, tick)?;
         let life = snapshot.named(subject.slot, subject.generation).ok_or_else(|| {
             format!(
@@ -213,7 +227,7 @@ impl Told {
                 own.sees
             );
         }
-        Ok(life)
+        Ok(Some(life))
     }
 
     /// Ticks rise, and the phases within a tick.
@@ -257,7 +271,14 @@ impl Told {
             .ok_or_else(|| format!("{account}: {subject:?} {does}, but is not in view"))
     }
 
-    fn check_properties(&self, tick: Tick, name: SubjectRef, client: &Client, life: &Life) -> Checked {
+    fn check_properties(
+        &self,
+        tick: Tick,
+        name: SubjectRef,
+        client: &Client,
+        life: Option<&Life>,
+    ) -> Checked {
+        let Some(life) = life else { return Ok(()) };
         let held = client.view().get(name);
         let properties = held.map(|held| held.properties());
         demand!(
@@ -312,7 +333,10 @@ impl Told {
             return Ok(());
         };
         let snapshot = history.demand(note.epoch, tick)?;
-        let Some(own) = snapshot.avatar_of(&self.account).filter(|_| note.joined) else {
+        let Some(own) = snapshot
+            .avatar_of(&self.account)
+            .filter(|_| note.joined && !note.is_behind)
+        else {
             return Ok(());
         };
         for (name, subject) in &self.view {
@@ -408,7 +432,7 @@ impl Told {
         }
         let counters = client.counters();
         demand!(
-            counters.contradictions == 0 && counters.malformed == 0,
+            counters.malformed == 0 && counters.contradictions == 0,
             "{}: its server told {} things that can't be, and {} that can't be read",
             self.account,
             counters.contradictions,

@@ -3,16 +3,17 @@
 use super::gateway::BACKLOG_BYTES_MAX;
 use super::wires::{Item, Pipe};
 use super::{Cluster, Event};
+use crate::book::Name;
 use crate::check::Checked;
 use crate::check::told::{SentNotes, Told, ViewNote};
 use crate::coverage::Exercise;
 use bytes::Bytes;
 use myriad_client::{Client, ClientConfig, ClientEvent};
-use myriad_gateway::{ClientInput, ConnId};
+use myriad_gateway::{ClientInput, ConnId, LaneStatus};
 use myriad_wire::client::ViewUpdate;
 use myriad_wire::codec::Deframer;
 use myriad_wire::limits::CLIENT_MESSAGE_BYTES_MAX;
-use myriad_wire::{CloseReason, CommandSeq, Generation, Incarnation, LaneEpoch, SessionId, Slot};
+use myriad_wire::{CloseReason, CommandSeq, Incarnation, LaneEpoch, SessionId};
 use std::collections::BTreeMap;
 
 /// Bytes that an enter takes at most, in the simulator's game.
@@ -42,11 +43,12 @@ pub(super) struct Connection {
     pub(super) client_over: bool,
     pub(super) gateway_over: bool,
     pub(super) session: Option<SessionId>,
-    pub(super) was_joined: bool,
+    /// How many `Joined` the client has told.
+    joins_told: u32,
     /// Of which lane the last `Joined` was that the gateway sent.
     pub(super) joined_epoch: Option<LaneEpoch>,
     /// Under which name of the avatar the client numbers its steps.
-    pub(super) numbering: Option<(myriad_wire::LaneHandle, Slot, Generation)>,
+    pub(super) numbering: Option<Name>,
     /// The numbers in the book of the commands that have no answer.
     pub(super) numbers: BTreeMap<CommandSeq, i64>,
     pub(super) told: Told,
@@ -64,6 +66,12 @@ impl Connection {
         !self.client_over && self.client.joined().is_some() && self.client.closed().is_none()
     }
 
+    /// Whether nothing explains a correction: an honest player whose avatar is the one that it knows. Where a lane was
+    /// replaced, datagrams may bring the place of the new avatar before the stream brings its `Joined`.
+    fn is_blameless(&self) -> bool {
+        self.honest && self.joins_told == self.notes.joins
+    }
+
     fn local_us(&self, now_us: u64) -> u64 {
         now_us + self.clock_ahead_us
     }
@@ -78,10 +86,15 @@ impl Connection {
         self.was_frozen |= self.frozen;
     }
 
+    /// A frame came of which the client is told nothing.
+    pub(super) fn stands_still(&mut self) {
+        self.was_frozen = true;
+    }
+
     /// What is to be known of a view that is sent now.
     pub(super) fn view_note(
         &mut self,
-        epoch: LaneEpoch,
+        lane: &LaneStatus,
         update: &ViewUpdate,
         view_bytes_max: usize,
     ) -> ViewNote {
@@ -89,8 +102,9 @@ impl Connection {
         let crowded = update.enters.len() >= room.min(view_bytes_max / ENTER_BYTES_MIN);
         let was_crowded = std::mem::replace(&mut self.was_crowded, crowded);
         ViewNote {
-            epoch,
-            joined: self.joined_epoch == Some(epoch),
+            epoch: lane.epoch,
+            joined: self.joined_epoch == Some(lane.epoch),
+            is_behind: lane.tick < update.tick,
             catches_up: std::mem::take(&mut self.was_frozen),
             crowded: crowded || was_crowded,
         }
@@ -127,7 +141,7 @@ impl Cluster {
             client_over: false,
             gateway_over: false,
             session: None,
-            was_joined: false,
+            joins_told: 0,
             joined_epoch: None,
             numbering: None,
             numbers: BTreeMap::new(),
@@ -272,15 +286,15 @@ impl Cluster {
                     tick,
                     predicted,
                     actual,
-                } if connection.honest => {
+                } if connection.is_blameless() => {
                     return Err(format!(
                         "{} is honest, and corrected in tick {tick} from {predicted:?} to {actual:?}",
                         connection.account
                     ));
                 }
                 ClientEvent::Closed(_) => connection.client_over = true,
-                ClientEvent::Joined
-                | ClientEvent::Enter { .. }
+                ClientEvent::Joined => connection.joins_told += 1,
+                ClientEvent::Enter { .. }
                 | ClientEvent::Change { .. }
                 | ClientEvent::Event { .. }
                 | ClientEvent::Leave { .. }

@@ -1,7 +1,7 @@
 //! A gateway's node: ticks it on frames and at least once a period, as the real node does, and shows what it sends
 //! to the checkers.
 
-use super::lane::{LANE, SPACE};
+use super::lane::{LANE, LaneNode, SPACE};
 use super::wires::Item;
 use super::{Cluster, Event};
 use crate::check::sent::check_datagram;
@@ -9,16 +9,20 @@ use crate::check::told::ViewNote;
 use crate::check::{Checked, demand};
 use crate::coverage::Exercise;
 use bytes::Bytes;
-use myriad_gateway::{ClientOutput, ConnId, Gateway, GatewayConfig, Outputs};
+use myriad_gateway::{ClientOutput, ConnId, Gateway, GatewayConfig, LaneStatus, Outputs};
 use myriad_wire::client::{ServerMessage, ViewUpdate};
 use myriad_wire::codec::LENGTH_BYTES;
 use myriad_wire::fabric::Envelope;
-use myriad_wire::{CloseReason, GatewayId, Incarnation, LaneEpoch};
+use myriad_wire::{CloseReason, GatewayId, Incarnation, Tick};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Unread bytes beyond which a client's view is frozen.
-pub(super) const BACKLOG_BYTES_MAX: usize = 5000;
+pub(super) const BACKLOG_BYTES_MAX: usize = 4200;
 /// By how much a frozen client's backlog may grow: one view, and answers to its commands.
 const BACKLOG_SLACK_BYTES: usize = 64 * 1024;
+
+/// A link's streams are numbered from here up by its sender's incarnation.
+const INCARNATION_SHIFT: u32 = 32;
 
 /// One life of a gateway's node, or its absence.
 #[derive(Debug)]
@@ -114,6 +118,12 @@ impl Cluster {
     /// A message of the lane arrives.
     pub(super) fn gateway_hears(&mut self, gateway: usize, envelope: &Envelope, body: Bytes) -> Checked {
         if let Some(core) = &mut self.gateways[gateway].core {
+            let stream = envelope.link.stream;
+            let is_of = |lane: &LaneNode| stream >> INCARNATION_SHIFT == u64::from(lane.node.0);
+            let is_replaced = core.gateway.status().lanes[0].epoch.0 == self.epochs;
+            if is_replaced && self.lingerer.as_ref().is_some_and(is_of) {
+                self.coverage.note(Exercise::DeadOwnerHeard);
+            }
             core.gateway.handle_fabric(envelope, body);
         }
         while self.gateways[gateway]
@@ -148,28 +158,38 @@ impl Cluster {
         }
         core.ticked_us = now_us;
         let mut output = Outputs::default();
+        let frames = core.gateway.counters().frames_applied;
         core.gateway.tick(&mut output);
-        let epoch = core.gateway.status().lanes[0].epoch;
+        let node = core.node;
+        let has_news = core.gateway.counters().frames_applied > frames;
+        let lane = core.gateway.status().lanes[0];
+        let told: BTreeSet<ConnId> = output.clients.iter().filter_map(told_states).collect();
         for (envelope, body) in output.fabric {
             self.fabric_send(envelope, body);
         }
         for output in output.clients {
-            self.gateway_sends(output, epoch)?;
+            self.gateway_sends(output, &lane)?;
+        }
+        // Who was told no states of a frame has no avatar at the lane for the moment, and a view that stands still.
+        for (conn, connection) in self.connections.iter_mut().filter(|_| has_news) {
+            if connection.node == node && !told.contains(conn) {
+                connection.stands_still();
+            }
         }
         Ok(())
     }
 
-    fn gateway_sends(&mut self, output: ClientOutput, epoch: LaneEpoch) -> Checked {
+    fn gateway_sends(&mut self, output: ClientOutput, lane: &LaneStatus) -> Checked {
         match output {
             ClientOutput::Message(conn, message) => {
                 self.digest.put(self.now_us, &message);
-                self.note_message(conn, &message, epoch)?;
+                self.note_message(conn, &message, lane)?;
                 self.send_to_client(conn, Item::Bytes(message));
             }
             ClientOutput::Datagram(conn, datagram) => {
                 if let Some(connection) = self.connections.get(&conn) {
                     let lanes = &connection.notes.lanes;
-                    check_datagram(&datagram, &connection.account, lanes, epoch, &self.history)?;
+                    check_datagram(&datagram, &connection.account, lanes, lane.epoch, &self.history)?;
                 }
                 self.send_datagram(datagram, |datagram| Event::DatagramToClient(conn, datagram));
             }
@@ -184,7 +204,8 @@ impl Cluster {
     }
 
     /// Notes what a message says of lanes and ticks, for the checkers.
-    fn note_message(&mut self, conn: ConnId, message: &[u8], epoch: LaneEpoch) -> Checked {
+    fn note_message(&mut self, conn: ConnId, message: &[u8], lane: &LaneStatus) -> Checked {
+        let epoch = lane.epoch;
         let Some(connection) = self.connections.get_mut(&conn) else {
             return Ok(());
         };
@@ -198,8 +219,8 @@ impl Cluster {
             ServerMessage::Joined(joined) => {
                 connection.notes.lanes.insert(joined.avatar.lane, epoch);
                 connection.joined_epoch = Some(epoch);
-                let again = std::mem::replace(&mut connection.was_joined, true);
-                let exercise = if again {
+                connection.notes.joins += 1;
+                let exercise = if connection.notes.joins > 1 {
                     Exercise::JoinedAgain
                 } else {
                     Exercise::Joined
@@ -210,7 +231,7 @@ impl Cluster {
                 for enter in &update.enters {
                     connection.notes.lanes.entry(enter.subject.lane).or_insert(epoch);
                 }
-                let note = connection.view_note(epoch, &update, self.settings.view_bytes_max);
+                let note = connection.view_note(lane, &update, self.settings.view_bytes_max);
                 put_note(&mut connection.notes.views, &update, note);
             }
             ServerMessage::Welcome(_) | ServerMessage::Owner(_) | ServerMessage::CommandResult(_) => {}
@@ -248,7 +269,6 @@ impl Cluster {
         for (exercise, count) in [
             (Exercise::ViewFrozen, counters.freezes),
             (Exercise::CaughtUp, counters.catch_ups),
-            (Exercise::EpochRefused, counters.epochs_refused),
             (Exercise::Replaced, counters.closed(CloseReason::Replaced)),
             (Exercise::Left, counters.closed(CloseReason::Left)),
         ] {
@@ -257,14 +277,18 @@ impl Cluster {
     }
 }
 
-fn put_note(
-    views: &mut std::collections::BTreeMap<myriad_wire::Tick, ViewNote>,
-    update: &ViewUpdate,
-    note: ViewNote,
-) {
+fn told_states(output: &ClientOutput) -> Option<ConnId> {
+    match output {
+        ClientOutput::Datagram(conn, _) => Some(*conn),
+        ClientOutput::Message(..) | ClientOutput::Close(..) => None,
+    }
+}
+
+fn put_note(views: &mut BTreeMap<Tick, ViewNote>, update: &ViewUpdate, note: ViewNote) {
     let before = views.insert(update.tick, note);
     if let (Some(before), Some(now)) = (before, views.get_mut(&update.tick)) {
         now.catches_up |= before.catches_up;
         now.crowded |= before.crowded;
+        now.is_behind |= before.is_behind;
     }
 }

@@ -88,7 +88,7 @@ impl Cluster {
             core: Lane::new(config, space, script, last_tick),
             node,
             epoch,
-            authority: Authority::new(laws, last_tick),
+            authority: Authority::new(laws, epoch, last_tick),
             last_tick,
             late_until_us: 0,
             storage_busy_until_us: 0,
@@ -193,7 +193,10 @@ impl Cluster {
         let (routes, happened) = published(output)?;
         let before = self.history.last(lane.epoch);
         let now = Snapshot::of(&lane.core, tick, before, happened);
-        let noticed = lane.authority.check(before, &now, &routes, &self.book)?;
+        let attached = lane.core.counters().sessions_attached;
+        let noticed = lane
+            .authority
+            .check(before, &now, &routes, attached, &self.book)?;
         for request in &output.storage {
             if let StorageRequest::Save { entities, .. } = request {
                 for saved in entities {

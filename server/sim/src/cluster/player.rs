@@ -110,7 +110,7 @@ impl Cluster {
     fn player_plays(&mut self, number: usize, conn: ConnId) -> Checked {
         self.player_steps(number, conn);
         let dice = &mut self.players[number].dice;
-        let (commands, goes) = (dice.chance(80), dice.chance(8));
+        let (commands, goes) = (dice.chance(120), dice.chance(8));
         if commands && !self.is_silent {
             self.player_commands(number, conn);
         }
@@ -126,10 +126,12 @@ impl Cluster {
         let (Some(session), Some(joined)) = (connection.session, connection.client.joined()) else {
             return;
         };
-        let name = (joined.avatar.slot, joined.avatar.generation);
-        let numbering = (joined.avatar.lane, joined.avatar.slot, joined.avatar.generation);
-        if connection.numbering != Some(numbering) {
-            connection.numbering = Some(numbering);
+        let Some(epoch) = connection.notes.lanes.get(&joined.avatar.lane) else {
+            return;
+        };
+        let name = (*epoch, joined.avatar.slot, joined.avatar.generation);
+        if connection.numbering != Some(name) {
+            connection.numbering = Some(name);
             self.book.number_anew(session, name, joined.intent_seq.0);
         }
         let (Some(from), Some((acknowledged, _))) = (
@@ -159,7 +161,7 @@ impl Cluster {
         let (name, mut arguments) = match dice.below(9) {
             0 => ("wave", vec![]),
             1..=4 => {
-                let text = "blah ".repeat(dice.within(1..=200) as usize);
+                let text = "blah ".repeat(dice.within(20..=200) as usize);
                 ("say", vec![Value::Text(text)])
             }
             5 => ("mood", vec![Value::Int(dice.below(10) as i64)]),
