@@ -3,7 +3,7 @@
 
 use crate::clock::{now_us, until};
 use crate::metrics::{self, lane_stage};
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use myriad_fabric::{Fabric, FabricMessage};
 use myriad_lane::{Lane, Output, Stage};
 use myriad_storage::{StorageReply, StorageRequest, StorageThread, SubmitError};
@@ -113,14 +113,19 @@ impl LaneLoop {
                 while let Ok(reply) = self.ports.replies.try_recv() {
                     self.lane.handle_storage(reply);
                 }
-                return true;
+                // And it still drains.
+                return self.ports.stop.try_recv() != Err(TryRecvError::Disconnected);
             }
             select! {
                 recv(self.ports.messages) -> message => if let Ok(message) = message {
                     self.lane.handle_message(&message.envelope, message.body);
                 },
-                recv(self.ports.replies) -> reply => if let Ok(reply) = reply {
-                    self.lane.handle_storage(reply);
+                recv(self.ports.replies) -> reply => match reply {
+                    Ok(reply) => self.lane.handle_storage(reply),
+                    Err(_) => {
+                        tracing::error!("storage has stopped; what changes from now on is not saved");
+                        self.ports.replies = crossbeam_channel::never();
+                    }
                 },
                 recv(self.ports.stop) -> _ => return false,
                 default(left) => {}
@@ -171,7 +176,7 @@ impl LaneLoop {
                     break;
                 }
                 Err(SubmitError::Stopped(_)) => {
-                    tracing::error!("storage has stopped; what changes from now on is not saved");
+                    // The closed channel of its replies has been reported.
                     break;
                 }
             }
