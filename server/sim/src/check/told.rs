@@ -6,6 +6,7 @@ use super::sent::decoded;
 use super::{Checked, demand};
 use crate::truth::{History, Life, Snapshot};
 use myriad_client::{Client, ClientEvent};
+use myriad_wire::value::PropertyList;
 use myriad_wire::{EntityId, LaneEpoch, LaneHandle, SubjectRef, Tick, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 struct Subject {
     entity: EntityId,
+    /// As last told.
+    properties: PropertyList,
     /// The tick of its newest state.
     state: Tick,
     /// States of earlier ticks come too late.
@@ -128,8 +131,10 @@ impl Told {
                         life.position
                     );
                 }
+                let held = client.view().get(*subject);
                 let entering = Subject {
                     entity: *entity,
+                    properties: held.map(|held| held.properties().to_vec()).unwrap_or_default(),
                     state: *tick,
                     floor: *tick,
                     last_event: 0,
@@ -147,6 +152,8 @@ impl Told {
                 let life = self.begin(*tick, Phase::Changes, *subject, notes, history)?;
                 let known = self.known(*subject, "changes")?;
                 known.floor = known.floor.max(*tick);
+                let held = client.view().get(*subject);
+                known.properties = held.map(|held| held.properties().to_vec()).unwrap_or_default();
                 self.check_properties(*tick, *subject, client, life)?;
                 self.counts.changes += 1;
             }
@@ -349,6 +356,14 @@ impl Told {
                 self.account,
                 subject.entity,
                 whereabouts(own, life)
+            );
+            let properties = life.map(|life| &life.properties);
+            demand!(
+                properties == Some(&subject.properties),
+                "{}: after tick {tick} entity {} is known with {:?}, it has {properties:?}",
+                self.account,
+                subject.entity,
+                subject.properties
             );
         }
         if !note.catches_up {
