@@ -444,6 +444,33 @@ pub(crate) fn check_saved(
     Ok(())
 }
 
+/// At the end, when storage is well: what it holds of an avatar is the present, but for one save interval.
+pub(crate) fn check_durable(
+    saved: Option<&SavedEntity>,
+    account: &str,
+    now: &Snapshot,
+    interval_ticks: u64,
+) -> Checked {
+    let Some(saved) = saved else {
+        return Err(format!("{account} is in the world, storage has nothing of it"));
+    };
+    let life = now.avatar_of(account);
+    let done = life
+        .and_then(|life| life.avatar.as_ref())
+        .map_or(0, |(_, done)| *done);
+    let is_it = life.is_some_and(|life| life.entity == saved.entity);
+    let age = now.tick.since(saved.tick);
+    demand!(
+        is_it && saved.epoch.era == now.epoch.0 && done_of(saved) == done && age <= interval_ticks,
+        "{account} is entity {:?} and has done {done} commands; storage has entity {} and {} from {age} ticks ago, under era {}",
+        life.map(|life| life.entity),
+        saved.entity,
+        done_of(saved),
+        saved.epoch.era
+    );
+    Ok(())
+}
+
 fn done_of(saved: &SavedEntity) -> i64 {
     let done = saved.properties.iter().find(|(name, _)| name == "done");
     match done {

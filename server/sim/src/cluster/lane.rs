@@ -24,6 +24,8 @@ pub(super) const HALF_SIDE: i32 = 45 * 1024;
 const GRACE_S: f64 = 2.0;
 /// How long a lane waits for a silent gateway, in seconds.
 const SILENCE_S: f64 = 0.6;
+/// How often an avatar that changed is saved, in seconds.
+pub(super) const SAVE_INTERVAL_S: f64 = 0.7;
 /// How much unused movement an avatar saves up: as much as an honest player's steps may wait for their
 /// acknowledgement.
 const BURST_MS: u32 = 2500;
@@ -116,7 +118,7 @@ impl Cluster {
             burst_ms: BURST_MS,
             grace_s: GRACE_S,
             gateway_silence_s: SILENCE_S,
-            save_interval_s: 0.7,
+            save_interval_s: SAVE_INTERVAL_S,
             sessions_max: 64,
             inbox_max: 256,
             truth: false,

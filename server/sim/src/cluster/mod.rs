@@ -14,6 +14,7 @@ mod wires;
 
 use crate::agenda::Agenda;
 use crate::book::Book;
+use crate::check::authority::check_durable;
 use crate::check::finale::Finale;
 use crate::check::{Checked, demand};
 use crate::coverage::{Coverage, Exercise};
@@ -24,9 +25,9 @@ use crate::truth::History;
 use bytes::Bytes;
 use connection::Connection;
 use gateway::GatewayNode;
-use lane::LaneNode;
+use lane::{LaneNode, SAVE_INTERVAL_S};
 use myriad_gateway::ConnId;
-use myriad_storage::{MemoryStorage, StorageReply, StorageRequest};
+use myriad_storage::{MemoryStorage, Storage as _, StorageReply, StorageRequest};
 use myriad_wire::fabric::{Envelope, RoleId};
 use myriad_wire::{Incarnation, LaneEpoch, SpaceClock};
 use player::Player;
@@ -39,6 +40,9 @@ const GATEWAYS: usize = 2;
 
 /// How long before the end players stop giving commands.
 const SILENCE_US: u64 = 1_000_000;
+
+/// A save is under way for so long at most.
+const SAVE_SLACK_TICKS: u64 = 2;
 
 /// What happens at a moment.
 #[derive(Debug)]
@@ -268,6 +272,7 @@ impl Cluster {
         let epoch = self.lane.as_ref().map_or(LaneEpoch(0), |lane| lane.epoch);
         let now = self.history.last(epoch).ok_or("there is no lane at the end")?;
         let finale = self.finale.as_ref().ok_or("the watch never began")?;
+        let interval_ticks = self.clock.ticks_in(SAVE_INTERVAL_S) + SAVE_SLACK_TICKS;
         for player in &self.players {
             let connection = player.connection.and_then(|conn| self.connections.get_mut(&conn));
             let Some(connection) = connection.filter(|connection| connection.is_present()) else {
@@ -276,6 +281,9 @@ impl Cluster {
             connection.told.complete(&connection.notes, &self.history)?;
             let (client, notes) = (&connection.client, &connection.notes);
             finale.prove(&player.account, client, notes, player.honest, now)?;
+            let stored = self.storage.load_avatar(&player.account);
+            let stored = stored.map_err(|fault| fault.to_string())?;
+            check_durable(stored.as_ref(), &player.account, now, interval_ticks)?;
             demand!(
                 connection.numbers.is_empty(),
                 "{} has commands without an answer at the end: {:?}",
