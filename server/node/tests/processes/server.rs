@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A running `myriad serve` or `myriad node`.
 pub(crate) struct Server {
@@ -108,9 +109,14 @@ impl Server {
         values.sum()
     }
 
-    /// Waits until [`Self::metric`] is at least `wanted`; a test that waits for ever fails by the runner's time limit.
+    /// Waits until [`Self::metric`] is at least `wanted`; panics after a minute.
     pub(crate) fn until_metric(&self, name: &str, label: &str, wanted: f64) {
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.metric(name, label) < wanted {
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {name}{{{label}}} to be {wanted}"
+            );
             std::thread::yield_now();
         }
     }
