@@ -53,6 +53,15 @@ fn hundreds_of_clusters_keep_every_rule_whatever_goes_wrong() {
     }
 }
 
+/// Beyond the first 300: states of a slot's next life for a client that knows the last; steps for an avatar that has
+/// departed.
+#[test]
+fn seeds_that_were_wrong_once_are_right() {
+    for seed in [499, 877] {
+        check(&Scenario::default(), seed..seed + 1);
+    }
+}
+
 #[test]
 fn without_faults_nothing_is_lost_or_repaired() {
     let coverage = check(&Scenario::calm(), 0..20);
