@@ -1,117 +1,153 @@
-//! A server that is killed loses no more than its save interval.
+//! A server that is killed loses no more than its save interval, one that is stopped loses nothing.
 
-use crate::server::{Server, configuration};
-use crate::walker::Door;
+use crate::server::{Server, Settings};
+use crate::walker::{Door, Walker};
 use myriad_client::ClientEvent;
-use myriad_wire::{Pos, Value};
-use std::collections::BTreeMap;
+use myriad_wire::{CloseReason, EntityId, Pos, PropertyIndex, Value};
 use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Avatars in the test.
 const AVATARS: usize = 20;
-/// What the configuration of the tests says.
-const SAVE_INTERVAL_S: f64 = 0.5;
-/// 0.3 m every 100 ms.
-const STEP: i32 = 307;
+/// How often a changed avatar is saved, in seconds.
+const SAVE_INTERVAL_S: f64 = 1.0;
+/// How long a save may take on a busy machine, and how old the last payload may be, in seconds.
+const SLACK_S: f64 = 0.5;
+/// One every tick of 100 ms at most: 4 m/s.
+const STEP: i32 = 409;
+const SPEED_M_S: f64 = 4.0;
+/// Steps before the kill: 20 m, much farther than may be lost.
+const STEPS: usize = 50;
 
-/// How often a walker waves: its kind declares that as saved.
-fn waves(walker: usize) -> i64 {
-    walker as i64 % 4
+/// What a walker's next life is compared with.
+struct Before {
+    entity: EntityId,
+    position: Pos,
+    waves: i64,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_kill_9_every_avatar_is_back_near_its_last_true_place() {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = configuration(folder.path(), "");
-    let server = Server::serve(folder.path(), &text);
+    let settings = Settings::new(folder.path())
+        .with("storage.save_interval_s", SAVE_INTERVAL_S)
+        .with("space.spawn_side_m", 10);
+    let server = Server::serve(folder.path(), &settings);
     let door = Door::of(&server);
-    let mut walkers = Vec::new();
-    for i in 0..AVATARS {
-        walkers.push(door.join(&format!("walker-{i}")).await);
-    }
+    let mut walkers = door.join_all((0..AVATARS).map(account)).await;
     for (i, walker) in walkers.iter_mut().enumerate() {
-        for _ in 0..waves(i) {
+        for _ in 0..i % 4 {
             walker
                 .connection
                 .core()
-                .command("wave", Vec::new())
+                .command("wave", vec![])
                 .expect("room for a command");
         }
     }
-    for _ in 0..15 {
-        for (i, walker) in walkers.iter_mut().enumerate() {
-            let (dx, dz) = if i % 2 == 0 { (STEP, 0) } else { (0, -STEP) };
-            walker.connection.core().step(dx, dz).expect("an honest step");
-            walker.connection.flush();
-            walker.listen(Duration::from_millis(100 / AVATARS as u64)).await;
-        }
-    }
-    let mut last: BTreeMap<usize, (u64, Pos)> = BTreeMap::new();
+    walk(&mut walkers).await;
+    let mut before = Vec::new();
     for (i, walker) in walkers.iter_mut().enumerate() {
-        walker.listen(Duration::from_millis(20)).await;
-        let joined = walker.connection.core().joined().expect("joined").entity;
-        let (_, position) = walker
-            .connection
-            .core()
-            .own_authoritative()
-            .expect("told every tick");
-        last.insert(i, (joined.0, position));
+        walker.catch_up().await;
+        before.push(Before {
+            entity: walker.entity(),
+            position: walker.own().1,
+            waves: i as i64 % 4,
+        });
     }
     server.kill();
 
-    let server = Server::serve(folder.path(), &text);
+    let server = Server::serve(folder.path(), &settings);
     let door = Door::of(&server);
-    // The save interval, a tick, and what was told after the last payload.
-    let allowed_m = (SAVE_INTERVAL_S + 0.5) * 3.0;
-    for (i, (entity, before)) in last {
-        let mut walker = door.join(&format!("walker-{i}")).await;
-        walker.listen(Duration::from_millis(200)).await;
-        let core = walker.connection.core();
-        let joined = core.joined().expect("joined").clone();
-        assert_eq!(joined.entity.0, entity, "the same avatar, not a new one");
-        let away = (joined.position.to_metres() - before.to_metres()).length();
-        assert!(away <= allowed_m, "walker-{i} came back {away:.2} m away");
-        let schema = &joined.kinds;
-        let subject = core.view().get(joined.avatar).expect("the own avatar is in view");
-        let kind = &schema[usize::from(subject.kind().0)];
-        let named = |name: &str| kind.properties.iter().position(|property| property.name == name);
-        let index = |name: &str| myriad_wire::PropertyIndex(named(name).expect("declared") as u8);
-        let name = subject.property(index("name")).cloned();
-        assert_eq!(name, Some(Value::Text(format!("walker-{i}"))));
-        let waved = (index("waves"), Value::Int(waves(i)));
-        let told = walker.events.iter().any(|event| match event {
-            ClientEvent::Owner { properties, .. } => properties.contains(&waved),
-            _ => false,
-        });
-        assert!(told, "{waved:?} in {:?}", walker.events);
+    let allowed_m = (SAVE_INTERVAL_S + SLACK_S) * SPEED_M_S;
+    let walkers = door.join_all((0..AVATARS).map(account)).await;
+    for (i, (before, mut walker)) in before.iter().zip(walkers).enumerate() {
+        let joined = walker.joined();
+        assert_eq!(joined.entity, before.entity, "the same avatar, not a new one");
+        let away_m = (joined.position.to_metres() - before.position.to_metres()).length();
+        assert!(away_m <= allowed_m, "{} came back {away_m:.2} m away", account(i));
+        walker
+            .until("it is told its waves", |walker| waves(walker).is_some())
+            .await;
+        assert_eq!(waves(&mut walker), Some(before.waves), "{}", account(i));
+        walker
+            .until("it sees itself", |walker| walker.sees(joined.entity))
+            .await;
+        assert_eq!(
+            walker.property(joined.entity, "name"),
+            Some(Value::Text(account(i)))
+        );
+    }
+    assert!(server.stop().success());
+}
+
+fn account(i: usize) -> String {
+    format!("walker-{i}")
+}
+
+/// Half of them walk east, the others north, up to the moment at which this returns.
+async fn walk(walkers: &mut [Walker]) {
+    let mut due = interval(Duration::from_millis(100));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..STEPS {
+        due.tick().await;
+        for (i, walker) in walkers.iter_mut().enumerate() {
+            let (dx, dz) = if i % 2 == 0 { (STEP, 0) } else { (0, -STEP) };
+            walker.step(dx, dz);
+            walker.catch_up().await;
+            assert_eq!(walker.closed(), None);
+        }
+    }
+}
+
+/// The property that only the owner is told.
+fn waves(walker: &mut Walker) -> Option<i64> {
+    let joined = walker.joined();
+    let kind = joined
+        .kinds
+        .iter()
+        .find(|kind| kind.name == "avatar")
+        .expect("the plaza has it");
+    let index = kind
+        .properties
+        .iter()
+        .position(|property| property.name == "waves")
+        .expect("it is declared");
+    let told = walker.events.iter().rev().find_map(|event| match event {
+        ClientEvent::Owner { properties, .. } => properties
+            .iter()
+            .find(|(told, _)| *told == PropertyIndex(index as u8)),
+        _ => None,
+    })?;
+    match told.1 {
+        Value::Int(waves) => Some(waves),
+        _ => None,
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_tells_the_clients_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = configuration(folder.path(), "");
-    let server = Server::serve(folder.path(), &text);
-    let mut walker = Door::of(&server).join("ada").await;
-    walker.walk(5, Duration::from_millis(100), 200, 100).await;
-    walker
-        .until("all steps are applied", |walker| {
-            walker
-                .connection
-                .core()
-                .own_authoritative()
-                .is_some_and(|(applied, _)| applied.0 == 5)
-        })
+    let settings = Settings::new(folder.path()).with("storage.save_interval_s", 3600);
+    let server = Server::serve(folder.path(), &settings);
+    let mut ada = Door::of(&server).join("ada").await;
+    let mut last = ada.step(200, 100);
+    for _ in 0..4 {
+        last = ada.step(200, 100);
+    }
+    ada.command("wave", vec![]).await;
+    ada.until_applied(last).await;
+    let (_, place) = ada.own();
+    let stopped = tokio::task::spawn_blocking(|| server.signal(libc::SIGTERM));
+    ada.until("the server says goodbye", |ada| ada.closed().is_some())
         .await;
-    let (_, place) = walker.connection.core().own_authoritative().expect("told");
-    let stopped = tokio::task::spawn_blocking(|| server.terminate());
-    walker
-        .until("the server says goodbye", |walker| walker.closed().is_some())
-        .await;
-    assert_eq!(walker.closed(), Some(myriad_wire::CloseReason::Shutdown));
+    assert_eq!(ada.closed(), Some(CloseReason::Shutdown));
     assert!(stopped.await.expect("it ends").success());
 
-    let server = Server::serve(folder.path(), &text);
-    let mut walker = Door::of(&server).join("ada").await;
-    assert_eq!(walker.connection.core().joined().expect("joined").position, place);
+    let server = Server::serve(folder.path(), &settings);
+    let mut ada = Door::of(&server).join("ada").await;
+    assert_eq!(ada.joined().position, place);
+    ada.until("it is told its waves", |ada| waves(ada).is_some())
+        .await;
+    assert_eq!(waves(&mut ada), Some(1));
+    assert!(server.stop().success());
 }
