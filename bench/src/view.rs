@@ -1,7 +1,7 @@
 //! Whether a client's view is told as it is defined: every enter and leave of the true view once, with its tick.
 //!
-//! The true view comes by brute force over the truth: in view is who is within the radius, or was in view and is
-//! within 1.1 times it, and whose layers the observer sees. Its edges are matched with those that the SDK told.
+//! The true view comes by brute force over the truth: near is who is within the radius, or was near and is within 1.1
+//! times it; in view is who is near and on a layer that the observer sees. Its edges are matched with those that the SDK told.
 //! What is still unmatched at the end was late (same edge, another tick), missing or extra.
 //!
 //! Cost: a client and tick cost nothing where everybody is within the radius, else some 2 us per 1,000 entities.
@@ -42,6 +42,8 @@ pub(crate) struct Sight {
 /// The true view of one client, kept tick by tick.
 #[derive(Debug, Default)]
 pub(crate) struct TrueView {
+    /// Whoever is near, seen or not.
+    near: Bits,
     members: Bits,
     /// By row: when it entered last. Valid for members.
     entered: Vec<Tick>,
@@ -101,15 +103,17 @@ impl TrueView {
         self.next = Some(truth.tick + 1);
         self.entered
             .resize(truth.positions.len().max(self.entered.len()), Tick(0));
-        let words = truth.alive.words().max(self.members.words());
-        let everybody = sees_everybody(truth, observer, sight);
+        let words = truth.alive.words().max(self.near.words());
+        let everybody = is_everybody_near(truth, observer, sight);
         for i in 0..words {
-            let old = self.members.word(i);
-            let new = if everybody {
+            let near = if everybody {
                 truth.alive.word(i)
             } else {
-                visible_word(truth, observer, sight, i, old)
+                near_word(truth, observer, sight, i, self.near.word(i))
             };
+            self.near.set_word(i, near);
+            let old = self.members.word(i);
+            let new = seen_word(truth, sight, i, near);
             if new == old {
                 continue;
             }
@@ -123,9 +127,9 @@ impl TrueView {
     }
 }
 
-/// Whether all the living are surely in view: the farthest corner of their box is.
-fn sees_everybody(truth: &TickTruth, observer: Row, sight: Sight) -> bool {
-    if !truth.is_alive(observer) || truth.layers_common & sight.sees == 0 {
+/// Whether all the living are surely near: the farthest corner of their box is.
+fn is_everybody_near(truth: &TickTruth, observer: Row, sight: Sight) -> bool {
+    if !truth.is_alive(observer) {
         return false;
     }
     let farthest: i128 = (0..3)
@@ -138,31 +142,39 @@ fn sees_everybody(truth: &TickTruth, observer: Row, sight: Sight) -> bool {
     farthest <= i128::from(sight.radius) * i128::from(sight.radius)
 }
 
-/// The members among the rows of word `i`, of which `old` were members before.
-fn visible_word(truth: &TickTruth, observer: Row, sight: Sight, i: usize, old: u64) -> u64 {
+/// Who is near among the rows of word `i`, of which `old` were before.
+fn near_word(truth: &TickTruth, observer: Row, sight: Sight, i: usize, old: u64) -> u64 {
     if !truth.is_alive(observer) {
         return 0;
     }
     let centre: [i32; 3] = std::array::from_fn(|axis| truth.aoi[axis][observer as usize]);
-    let start = i * 64;
-    let end = (start + 64).min(truth.layers.len());
     let enter2 = u64::from(sight.radius).pow(2);
     // 100 d2 <= 121 r2, for whole numbers.
     let leave2 = (u128::from(enter2) * 121 / 100).min(u128::from(u64::MAX)) as u64;
     let mut word = 0;
-    for row in start..end {
-        if truth.layers[row] & sight.sees == 0 {
-            continue;
-        }
+    for_each_bit(i, truth.alive.word(i), |row| {
+        let (row, bit) = (row as usize, 1 << (row % u64::BITS));
         // Each square fits; a sum that does not is beyond every radius.
         let d2 = (0..3).fold(0u64, |sum, axis| {
             sum.saturating_add(u64::from(truth.aoi[axis][row].abs_diff(centre[axis])).pow(2))
         });
-        let was = old >> (row - start) & 1 == 1;
-        if d2 <= if was { leave2 } else { enter2 } {
-            word |= 1 << (row - start);
+        if d2 <= if old & bit != 0 { leave2 } else { enter2 } {
+            word |= bit;
         }
+    });
+    word
+}
+
+/// Who is seen of the living in `near`, rows of word `i`.
+fn seen_word(truth: &TickTruth, sight: Sight, i: usize, near: u64) -> u64 {
+    if truth.layers_common & sight.sees != 0 {
+        return near;
     }
+    let mut word = 0;
+    for_each_bit(i, near, |row| {
+        let meets = truth.layers[row as usize] & sight.sees != 0;
+        word |= u64::from(meets) << (row % u64::BITS);
+    });
     word
 }
 
@@ -383,6 +395,27 @@ mod tests {
     }
 
     #[test]
+    fn who_was_near_unseen_is_in_view_at_once_when_it_is_seen() {
+        // Entity 2 is hidden until tick 3, in which it is between the two radii.
+        let mut ticks = there_and_back();
+        for told in &mut ticks[..3] {
+            told.entities[1].layers = 2;
+        }
+        let truth = truth(&ticks);
+        let mut check = ViewCheck::default();
+        let sight = Sight {
+            sees: 1,
+            ..TEN_METRES
+        };
+        check.start(Tick(0), 0, sight);
+        for edge in [enter(0, 1), enter(3, 2), leave(4, 2), enter(6, 2)] {
+            check.handle_told(edge);
+        }
+        check.advance(&truth);
+        assert_eq!(check.finish(), ViewCounts::default());
+    }
+
+    #[test]
     fn an_edge_in_the_wrong_tick_is_late() {
         let mut edges = honest();
         edges[2].tick = Tick(5);
@@ -520,7 +553,7 @@ mod tests {
             let mut view = TrueView::default();
             let mut entered = 0;
             view.advance(tick, 20, sight, |_, _| entered += 1);
-            let slow: Vec<u64> = (0..3).map(|i| visible_word(tick, 20, sight, i, 0)).collect();
+            let slow: Vec<u64> = (0..3).map(|i| near_word(tick, 20, sight, i, 0)).collect();
             assert_eq!(
                 (0..3).map(|i| view.members().word(i)).collect::<Vec<_>>(),
                 slow,
@@ -529,7 +562,7 @@ mod tests {
             assert_eq!(entered, slow.iter().map(|word| word.count_ones()).sum::<u32>());
         }
         assert!(
-            sees_everybody(
+            is_everybody_near(
                 tick,
                 20,
                 Sight {
@@ -540,7 +573,7 @@ mod tests {
             "the short cut is taken"
         );
         assert!(
-            !sees_everybody(
+            !is_everybody_near(
                 tick,
                 20,
                 Sight {

@@ -1,10 +1,11 @@
 //! Traps: areas that report which subjects come in and go out.
 
 use crate::engine::Engine;
-use crate::grid::Grid;
-use crate::points::Reach;
 use crate::types::{Edge, SubjectId};
-use crate::watch::Watch;
+use rayon::prelude::*;
+
+/// Traps per rayon task at least.
+const TASK_MIN: usize = 8;
 
 /// A trap's dense index, chosen by the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,15 +26,56 @@ pub struct TrapEvent {
 #[derive(Debug, Default)]
 pub(crate) struct Trap {
     /// `None` while the id is not in use; the buffers wait for the next trap.
-    reach: Option<Reach>,
-    inside: Watch,
+    area: Option<Area>,
+    /// Who is inside, ascending.
+    inside: Vec<u32>,
+    /// The other buffer; between updates its contents mean nothing.
+    before: Vec<u32>,
+    /// Sorted by subject, `Leave` first.
+    edges: Vec<(u32, Edge)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Area {
+    centre: [i32; 3],
+    radius: u32,
+    layers: u32,
 }
 
 impl Trap {
-    pub(crate) fn update(&mut self, grid: &Grid, dead: Option<&[u64]>) {
-        let Some(reach) = &self.reach else { return };
-        self.inside
-            .advance(grid.words_len(), dead, |old, next| grid.search(reach, old, next));
+    /// `ended` are the subjects whose lives ended in this update, ascending: whoever has such an id now has not
+    /// been here.
+    fn update(&mut self, engine: &Engine, ended: &[u32]) {
+        self.edges.clear();
+        let Some(area) = self.area else { return };
+        std::mem::swap(&mut self.inside, &mut self.before);
+        self.inside.clear();
+        let inside = &mut self.inside;
+        engine.each_in_circle(area.centre, area.radius, area.layers, |id, _| inside.push(id.0));
+        inside.sort_unstable();
+        if !ended.is_empty() {
+            let edges = &mut self.edges;
+            self.before.retain(|id| {
+                let has_ended = ended.binary_search(id).is_ok();
+                if has_ended {
+                    edges.push((*id, Edge::Leave));
+                }
+                !has_ended
+            });
+        }
+        let mut before = self.before.iter().copied().peekable();
+        for &id in inside.iter() {
+            while let Some(gone) = before.next_if(|before| *before < id) {
+                self.edges.push((gone, Edge::Leave));
+            }
+            if before.next_if_eq(&id).is_none() {
+                self.edges.push((id, Edge::Enter));
+            }
+        }
+        self.edges.extend(before.map(|gone| (gone, Edge::Leave)));
+        if !ended.is_empty() {
+            self.edges.sort_unstable();
+        }
     }
 }
 
@@ -51,8 +93,12 @@ impl Engine {
             self.traps.resize_with(index + 1, Trap::default);
         }
         let trap = &mut self.traps[index];
-        assert!(trap.reach.is_none(), "{id:?} is inserted already");
-        trap.reach = Some(Reach::ball(centre, radius, layers));
+        assert!(trap.area.is_none(), "{id:?} is inserted already");
+        trap.area = Some(Area {
+            centre,
+            radius,
+            layers,
+        });
     }
 
     /// Puts a trap somewhere else. The next update reports the difference.
@@ -63,7 +109,7 @@ impl Engine {
         let trap = self
             .traps
             .get_mut(id.0 as usize)
-            .and_then(|trap| trap.reach.as_mut());
+            .and_then(|trap| trap.area.as_mut());
         trap.unwrap_or_else(|| panic!("{id:?} is not inserted")).centre = centre;
     }
 
@@ -75,9 +121,10 @@ impl Engine {
         let trap = self
             .traps
             .get_mut(id.0 as usize)
-            .filter(|trap| trap.reach.is_some());
+            .filter(|trap| trap.area.is_some());
         let trap = trap.unwrap_or_else(|| panic!("{id:?} is not inserted"));
-        trap.reach = None;
+        trap.area = None;
+        trap.edges.clear();
         trap.inside.clear();
     }
 
@@ -85,7 +132,7 @@ impl Engine {
     pub fn has_trap(&self, id: TrapId) -> bool {
         self.traps
             .get(id.0 as usize)
-            .is_some_and(|trap| trap.reach.is_some())
+            .is_some_and(|trap| trap.area.is_some())
     }
 
     /// Who came into a trap or went out of one in the last update, sorted by trap, subject, `Leave` before
@@ -94,15 +141,23 @@ impl Engine {
         &self.trap_events
     }
 
-    pub(crate) fn collect_trap_events(&mut self) {
+    pub(crate) fn update_traps(&mut self) {
         self.trap_events.clear();
-        for (trap, id) in self.traps.iter().zip((0..).map(TrapId)) {
-            let edges = trap.inside.edges().iter();
+        if self.traps.is_empty() {
+            return;
+        }
+        let mut traps = std::mem::take(&mut self.traps);
+        let (engine, ended) = (&*self, self.changes.ended());
+        let parallel = traps.par_iter_mut().with_min_len(TASK_MIN);
+        parallel.for_each(|trap| trap.update(engine, ended));
+        for (trap, id) in traps.iter().zip((0..).map(TrapId)) {
+            let edges = trap.edges.iter();
             self.trap_events.extend(edges.map(|&(subject, edge)| TrapEvent {
                 trap: id,
                 subject: SubjectId(subject),
                 edge,
             }));
         }
+        self.traps = traps;
     }
 }

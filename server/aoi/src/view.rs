@@ -1,113 +1,151 @@
-//! Views as bitsets, and how they are read.
+//! Views, and how they are read.
 
-use crate::types::SubjectId;
-
-/// Subjects per word of a bitset and per [`Block`].
-pub(crate) const WORD_BITS: usize = 64;
+use crate::bits::bits;
+use crate::block::{Block as Members, SLOTS};
+use crate::engine::Engine;
+use crate::field::Field;
+use crate::side::Side;
+use crate::types::{ObserverId, SubjectId};
 
 /// What one observer sees, as of the last update.
 ///
 /// [`View::iter`] is for people and sparse use; [`View::blocks`] is the form to broadcast by: it expands nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// Bit `i` of word `w` says that subject `64 w + i` is in view. As long as `subjects / 64`, or empty.
-    words: &'a [u64],
-    /// All subject ids in ascending order: the members of block `w` are `subjects[64 w..][..64]`.
-    subjects: &'a [SubjectId],
-    len: u32,
+    engine: &'a Engine,
+    /// The observer and its slot; `None` if it has no view.
+    seat: Option<(ObserverId, u32)>,
 }
 
-/// A run of up to 64 subjects with fixed membership within an update, of which an observer sees some.
+/// Up to 32 subjects with fixed membership within an update, of which an observer sees some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block<'a> {
-    /// The block's number: the same number is the same block in every view of this update.
+    /// The block's number: the same number is the same block in every view of this update. A block with subjects
+    /// of manual interest may come more than once in a view, with others of its members each time.
     pub index: u32,
-    /// Who belongs to the block, up to 64, in view or not; some may not exist.
-    pub subjects: &'a [SubjectId],
-    /// Bit `i` says that `subjects[i]` is in view. Never 0.
-    pub mask: u64,
+    /// Bit `i` says that member `i` is in view. Never 0.
+    pub mask: u32,
+    /// Every member of the block is in view.
+    pub is_whole: bool,
+    ids: &'a [u32; SLOTS],
 }
 
-impl Block<'_> {
+/// Blocks of subjects with an appeal are numbered from here.
+const APPEALING: u32 = 1 << 31;
+
+impl<'a> Block<'a> {
     /// The members that are in view, in the block's order.
-    pub fn iter(&self) -> impl Iterator<Item = SubjectId> + '_ {
-        bits(self.mask).map(|bit| self.subjects[bit as usize])
+    pub fn iter(&self) -> impl Iterator<Item = SubjectId> + use<'a> {
+        let ids = self.ids;
+        bits(self.mask.into()).map(move |bit| SubjectId(ids[bit as usize]))
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(words: &'a [u64], subjects: &'a [SubjectId], len: u32) -> Self {
-        debug_assert!(words.len() * WORD_BITS <= subjects.len());
-        Self { words, subjects, len }
+    pub(crate) fn new(engine: &'a Engine, seat: Option<(ObserverId, u32)>) -> Self {
+        Self { engine, seat }
     }
 
-    /// How many subjects are in view.
+    /// How many subjects are in view. Costs one look at each block.
     pub fn len(&self) -> usize {
-        self.len as usize
+        self.blocks().map(|block| block.mask.count_ones() as usize).sum()
     }
 
     /// Whether nobody is in view.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.blocks().next().is_none()
     }
 
     /// Whether `subject` is in view. Any id may be asked for.
     pub fn contains(&self, subject: SubjectId) -> bool {
-        contains(self.words, subject.0)
+        self.seat
+            .is_some_and(|(observer, slot)| self.engine.was_visible(observer.0, slot, subject.0))
     }
 
-    /// The subjects in view, ascending.
+    /// The subjects in view. Their order is the engine's.
     pub fn iter(&self) -> impl Iterator<Item = SubjectId> + use<'a> {
-        ids(self.words).map(SubjectId)
+        self.blocks().flat_map(|block| block.iter())
     }
 
-    /// The blocks in which something is in view, each once. Their order is the engine's.
+    /// The blocks in which something is in view; every subject in view is in one of them. Their order is the
+    /// engine's.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
-        let subjects = self.subjects;
-        let seen = self.words.iter().zip(0_u32..).filter(|(word, _)| **word != 0);
-        seen.map(move |(&mask, index)| {
-            let first = index as usize * WORD_BITS;
-            Block {
-                index,
-                subjects: &subjects[first..first + WORD_BITS],
-                mask,
-            }
+        let engine = self.engine;
+        self.seat.into_iter().flat_map(move |(observer, slot)| {
+            let near = blocks_of(&engine.near, engine.rows(), &engine.subjects, slot, 0);
+            let appealing = blocks_of(&engine.appeal, engine.rows(), &engine.appealing, slot, APPEALING);
+            near.chain(appealing)
+                .chain(engine.manual_blocks(observer.0, slot))
         })
-    }
-
-    /// Writes the view as a bitset over subject ids: bit `i` of `words[w]` says that subject `64 w + i` is in
-    /// view. What was in `words` before is lost; its length becomes just enough for the ids in use.
-    pub fn copy_words(&self, words: &mut Vec<u64>) {
-        words.clear();
-        words.extend_from_slice(self.words);
     }
 }
 
-/// The numbers of the bits set in `word`, ascending.
-pub(crate) fn bits(word: u64) -> impl Iterator<Item = u32> {
-    let mut rest = word;
-    std::iter::from_fn(move || {
-        let bit = rest.trailing_zeros();
-        (rest != 0).then(|| rest &= rest - 1).map(|()| bit)
+/// The members of `members` among `near` that meet `sees`.
+pub(crate) fn seen(members: &Members, near: u32, sees: u32) -> u32 {
+    if members.layers_of_all & sees != 0 {
+        return near;
+    }
+    let meets = |bit: &u32| members.layers[*bit as usize] & sees != 0;
+    bits(near.into())
+        .filter(meets)
+        .fold(0, |mask, bit| mask | 1 << bit)
+}
+
+/// The members of `members` among `near` that see one of `layers`.
+pub(crate) fn seeing(members: &Members, near: u32, layers: u32) -> u32 {
+    let meets = |bit: &u32| members.sees[*bit as usize] & layers != 0;
+    bits(near.into())
+        .filter(meets)
+        .fold(0, |mask, bit| mask | 1 << bit)
+}
+
+fn blocks_of<'a>(
+    field: &'a Field,
+    rows: &'a Side,
+    columns: &'a Side,
+    slot: u32,
+    first: u32,
+) -> impl Iterator<Item = Block<'a>> + use<'a> {
+    let (block, at) = rows.at(slot);
+    let sees = block.sees[at as usize];
+    field.near_blocks(columns, slot).filter_map(move |(b, near)| {
+        let members = columns.block(b);
+        let mask = seen(members, near, sees);
+        (mask != 0).then_some(Block {
+            index: first | b,
+            mask,
+            is_whole: mask == members.members,
+            ids: &members.id,
+        })
     })
 }
 
-/// The numbers in a bitset, ascending.
-pub(crate) fn ids<'a>(words: &'a [u64]) -> impl Iterator<Item = u32> + use<'a> {
-    words
-        .iter()
-        .zip((0_u32..).step_by(WORD_BITS))
-        .flat_map(|(&word, first)| bits(word).map(move |bit| first + bit))
-}
-
-/// Whether a bitset of any length has this number.
-pub(crate) fn contains(words: &[u64], id: u32) -> bool {
-    words
-        .get(id as usize / WORD_BITS)
-        .is_some_and(|word| word >> (id as usize % WORD_BITS) & 1 != 0)
-}
-
-/// Adds a number to a bitset that is long enough.
-pub(crate) fn insert(words: &mut [u64], id: u32) {
-    words[id as usize / WORD_BITS] |= 1 << (id as usize % WORD_BITS);
+impl Engine {
+    /// Subjects that are in view for manual interest only, each in a block of its own.
+    fn manual_blocks(&self, observer: u32, slot: u32) -> impl Iterator<Item = Block<'_>> {
+        let records = self.manuals.of(observer).iter();
+        records.filter_map(move |record| {
+            if !record.was_visible || self.was_near(slot, record.subject) {
+                return None;
+            }
+            let appealing = self.appealing.slot_of(record.subject);
+            let (side, first, subject) = match appealing {
+                Some(subject) => (&self.appealing, APPEALING, subject),
+                None => (&self.subjects, 0, self.subjects.slot_of(record.subject)?),
+            };
+            let (members, at) = side.at(subject);
+            Some(Block {
+                index: first | (subject / SLOTS as u32),
+                mask: 1 << at,
+                is_whole: members.members == 1 << at,
+                ids: &members.id,
+            })
+        })
+    }
 }

@@ -1,81 +1,87 @@
-//! A set of subjects that changes once per update, and the edges of the change.
+//! Who is observed by anybody, and what the last update changed in that.
 
-use crate::types::Edge;
-use crate::view::{bits, contains};
+use crate::types::{Edge, Event, SubjectId};
 
-/// The subjects in a view, in a trap or watched by anybody: a bitset over subject ids, and what the last update
-/// changed in it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Watch {
-    words: Vec<u64>,
-    /// The other buffer; between updates its contents mean nothing.
-    next: Vec<u64>,
-    len: u32,
-    /// Sorted by subject, `Leave` first.
-    edges: Vec<(u32, Edge)>,
+/// A count of observers per subject.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// By subject: how many observers have it in view.
+    counts: Vec<u32>,
+    /// By subject: as of the last update, and during an update of the one before.
+    was: Vec<bool>,
+    /// Subjects whose count went to or from 0, perhaps more than once and back. Empty between updates.
+    crossed: Vec<u32>,
+    changes: Vec<(SubjectId, bool)>,
 }
 
-impl Watch {
-    /// Computes the next set. `dead` holds the subjects whose life ended since the last update: they leave, and
-    /// whoever has their ids now has not been here. `fill` gets the present set without the dead and an empty
-    /// one of `words_len` words to put the next into.
-    pub(crate) fn advance(
+impl Watched {
+    /// Takes in an update: `ended`, the subjects whose lives have ended, ascending; `blinded`, subjects that an
+    /// observer saw when it was removed; then the edges, of which the first `departures` are the leaves of `ended`.
+    pub(crate) fn update(
         &mut self,
-        words_len: usize,
-        dead: Option<&[u64]>,
-        fill: impl FnOnce(&[u64], &mut [u64]),
+        blinded: &mut Vec<u32>,
+        ended: &[u32],
+        departures: usize,
+        events: impl Iterator<Item = Event>,
     ) {
-        self.edges.clear();
-        self.words.resize(words_len, 0);
-        self.next.clear();
-        self.next.resize(words_len, 0);
-        if let Some(dead) = dead {
-            for ((word, dead), first) in self.words.iter_mut().zip(dead).zip((0..).step_by(64)) {
-                self.edges
-                    .extend(bits(*word & dead).map(|bit| (first + bit, Edge::Leave)));
-                *word &= !dead;
+        self.changes.clear();
+        // Whoever has such an id now, if anybody, is somebody else: the old life's end is told before its beginning.
+        for &subject in ended {
+            if let Some(count) = self.counts.get_mut(subject as usize) {
+                *count = 0;
+                if std::mem::take(&mut self.was[subject as usize]) {
+                    self.changes.push((SubjectId(subject), false));
+                }
             }
         }
-        let leaves_only = self.edges.len();
-        fill(&self.words, &mut self.next);
-        self.len = 0;
-        for ((&old, &new), first) in self.words.iter().zip(&self.next).zip((0..).step_by(64)) {
-            self.len += new.count_ones();
-            for bit in bits(old ^ new) {
-                let edge = if new >> bit & 1 != 0 {
-                    Edge::Enter
-                } else {
-                    Edge::Leave
-                };
-                self.edges.push((first + bit, edge));
+        for subject in blinded
+            .drain(..)
+            .filter(|subject| ended.binary_search(subject).is_err())
+        {
+            self.add(subject, false);
+        }
+        events
+            .skip(departures)
+            .for_each(|event| self.add(event.subject.0, event.edge == Edge::Enter));
+        for subject in self.crossed.drain(..) {
+            let is = self.counts[subject as usize] > 0;
+            if std::mem::replace(&mut self.was[subject as usize], is) != is {
+                self.changes.push((SubjectId(subject), is));
             }
         }
-        if leaves_only > 0 {
-            self.edges.sort_unstable();
+        self.changes.sort_unstable();
+    }
+
+    #[inline]
+    fn add(&mut self, subject: u32, enters: bool) {
+        let index = subject as usize;
+        if index >= self.counts.len() {
+            self.counts.resize(index + 1, 0);
+            self.was.resize(index + 1, false);
         }
-        std::mem::swap(&mut self.words, &mut self.next);
+        let count = &mut self.counts[index];
+        if enters {
+            *count += 1;
+            if *count == 1 {
+                self.crossed.push(subject);
+            }
+        } else {
+            *count -= 1;
+            if *count == 0 {
+                self.crossed.push(subject);
+            }
+        }
     }
 
-    /// Empties the set without edges: whoever watched is gone.
-    pub(crate) fn clear(&mut self) {
-        self.words.clear();
-        self.edges.clear();
-        self.len = 0;
+    pub(crate) fn contains(&self, subject: u32) -> bool {
+        self.was.get(subject as usize).copied().unwrap_or(false)
     }
 
-    pub(crate) fn words(&self) -> &[u64] {
-        &self.words
+    pub(crate) fn changes(&self) -> &[(SubjectId, bool)] {
+        &self.changes
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        self.len
-    }
-
-    pub(crate) fn contains(&self, id: u32) -> bool {
-        contains(&self.words, id)
-    }
-
-    pub(crate) fn edges(&self) -> &[(u32, Edge)] {
-        &self.edges
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<u32>() + self.was.capacity()
     }
 }

@@ -43,19 +43,25 @@ fn leave(subject: SubjectId) -> Event {
 
 /// An observer of radius 100 at the origin, and a subject at `x`; nothing updated yet.
 fn engine(x: i32) -> Engine {
-    let mut engine = Engine::new(Config {
-        cell_size: 32,
-        ..Config::default()
-    });
+    let mut engine = Engine::new(Config::default());
     engine.insert_observer(ME, seeing(100));
     engine.insert_subject(IT, at(x));
     engine
 }
 
-/// The events of the next update.
+/// The events of the next update, by observer and subject; the order within a pair is the engine's.
 fn events(engine: &mut Engine) -> Vec<Event> {
     engine.update();
-    engine.events().to_vec()
+    let mut events: Vec<_> = engine.events().collect();
+    assert_eq!(engine.events_len(), events.len());
+    events.sort_by_key(|event| (event.observer, event.subject));
+    events
+}
+
+fn observers_of(engine: &Engine, subject: SubjectId) -> Vec<ObserverId> {
+    let mut found = vec![ObserverId(99)];
+    engine.observers_of(subject, &mut found);
+    found
 }
 
 /// Moves the subject along x and says after each update whether it is in view.
@@ -87,7 +93,7 @@ fn distance_counts_in_three_dimensions() {
 #[test]
 fn nothing_happens_before_the_update_and_nothing_twice() {
     let mut engine = engine(0);
-    assert!(engine.events().is_empty() && engine.view(ME).is_empty());
+    assert!(engine.events_len() == 0 && engine.view(ME).is_empty());
     assert_eq!(events(&mut engine), [enter(IT)]);
     assert_eq!(events(&mut engine), []);
     assert!(engine.view(ME).contains(IT));
@@ -112,6 +118,66 @@ fn appeal_shows_a_subject_from_further_away_with_its_own_hysteresis() {
     assert_eq!(seen, [false, true, true, false]);
     engine.set_appeal(IT, 50);
     assert_eq!(seen_along(&mut engine, &[101, 100]), [false, true]);
+}
+
+#[test]
+fn masks_hide_but_do_not_end_nearness() {
+    let mut engine = engine(100);
+    assert_eq!(events(&mut engine), [enter(IT)]);
+    engine.set_layers(IT, 2);
+    engine.move_subject(IT, [105, 0, 0]);
+    assert_eq!(events(&mut engine), [leave(IT)]);
+    // It stayed near between 1.0 and 1.1 radii, unseen.
+    engine.set_layers(IT, 1);
+    assert_eq!(events(&mut engine), [enter(IT)]);
+    engine.set_sees(ME, 0);
+    engine.move_subject(IT, [111, 0, 0]);
+    assert_eq!(events(&mut engine), [leave(IT)]);
+    engine.set_sees(ME, 1);
+    engine.move_subject(IT, [105, 0, 0]);
+    assert_eq!(events(&mut engine), []);
+}
+
+#[test]
+fn an_appeal_remembers_for_itself_and_the_radius_goes_on_remembering() {
+    let mut engine = engine(100);
+    engine.update();
+    engine.set_appeal(IT, 200);
+    assert_eq!(
+        seen_along(&mut engine, &[110, 200, 220, 221]),
+        [true, true, true, false]
+    );
+    // It was further than 1.1 radii while it had an appeal.
+    engine.set_appeal(IT, 0);
+    assert_eq!(seen_along(&mut engine, &[105, 100]), [false, true]);
+    // This time it stays within them, so that without the appeal it is near still.
+    engine.set_appeal(IT, 1);
+    assert_eq!(seen_along(&mut engine, &[100, 110]), [true, true]);
+    engine.set_appeal(IT, 0);
+    assert_eq!(seen_along(&mut engine, &[110, 111]), [true, false]);
+    // An appeal begins without having been near by it.
+    engine.set_appeal(IT, 100);
+    engine.move_subject(IT, [105, 0, 0]);
+    assert_eq!(events(&mut engine), []);
+}
+
+#[test]
+fn an_appeal_that_begins_between_1_0_and_1_1_of_it_hides_who_was_near() {
+    let mut engine = engine(100);
+    assert_eq!(seen_along(&mut engine, &[100, 109]), [true, true]);
+    engine.set_appeal(IT, 50);
+    assert_eq!(events(&mut engine), [leave(IT)]);
+    engine.set_appeal(IT, 0);
+    assert_eq!(events(&mut engine), [enter(IT)]);
+}
+
+#[test]
+fn what_was_manual_has_not_been_near() {
+    let mut engine = engine(105);
+    engine.set_manual(ME, IT, true);
+    assert_eq!(events(&mut engine), [enter(IT)]);
+    engine.set_manual(ME, IT, false);
+    assert_eq!(events(&mut engine), [leave(IT)]);
 }
 
 #[test]
@@ -205,16 +271,39 @@ fn a_removed_observer_drops_its_view_without_events() {
 }
 
 #[test]
+fn a_directed_observer_that_begins_again_has_had_nobody_near() {
+    let mut engine = engine(100);
+    engine.update();
+    engine.move_subject(IT, [105, 0, 0]);
+    engine.remove_observer(ME);
+    engine.insert_observer(ME, seeing(100));
+    assert_eq!(events(&mut engine), []);
+}
+
+#[test]
+fn without_an_account_nobody_is_watched() {
+    let mut engine = Engine::new(Config {
+        watched: false,
+        ..Config::default()
+    });
+    engine.insert_observer(ME, seeing(100));
+    engine.insert_subject(IT, at(0));
+    assert_eq!(events(&mut engine), [enter(IT)]);
+    assert!(engine.watched_changes().is_empty() && !engine.is_watched(IT));
+    assert_eq!((observers_of(&engine, IT), engine.pairs()), (vec![ME], 1));
+}
+
+#[test]
 fn watched_changes_tell_whether_anybody_sees_a_subject() {
     let mut engine = engine(0);
     engine.insert_observer(YOU, seeing(100));
     engine.update();
     assert_eq!(engine.watched_changes(), [(IT, true)]);
-    assert_eq!(engine.observers_of(IT).collect::<Vec<_>>(), [ME, YOU]);
+    assert_eq!(observers_of(&engine, IT), [ME, YOU]);
     engine.remove_observer(ME);
     engine.update();
     assert_eq!(engine.watched_changes(), []);
-    assert_eq!(engine.observers_of(IT).collect::<Vec<_>>(), [YOU]);
+    assert_eq!(observers_of(&engine, IT), [YOU]);
     engine.move_observer(YOU, [500; 3]);
     engine.update();
     assert_eq!(engine.watched_changes(), [(IT, false)]);
@@ -300,6 +389,34 @@ fn the_nearest_come_in_order_and_equals_by_id() {
     assert_eq!(found, [5, 6, 2, 3].map(SubjectId));
     engine.nearest([0; 3], 99, u32::MAX, 1, &mut found);
     assert_eq!(found, [5, 6, 2, 3, 1, 4].map(SubjectId));
+}
+
+#[test]
+fn a_sector_opens_to_both_sides_of_its_direction() {
+    let mut engine = engine(0);
+    let places = [
+        (1, [30, 90, 30]),
+        (2, [30, 0, -30]),
+        (3, [30, 0, 31]),
+        (4, [-30, 0, 0]),
+        (6, [200, 0, 0]),
+    ];
+    for (id, position) in places {
+        engine.insert_subject(SubjectId(id), Subject { position, ..at(0) });
+    }
+    engine.update();
+    let mut found = vec![SubjectId(77)];
+    // Just less than the cosine of 45 degrees, then just more; IT stands at the centre.
+    engine.sector([0; 3], [7, 0], 46_340, 100, 1, &mut found);
+    assert_eq!(found, [1, 2, 5].map(SubjectId));
+    engine.sector([0; 3], [7, 0], 46_341, 100, 1, &mut found);
+    assert_eq!(found, [IT]);
+    engine.sector([0; 3], [-1, 0], 65_536, 100, 1, &mut found);
+    assert_eq!(found, [4, 5].map(SubjectId));
+    engine.sector([0; 3], [7, 0], -65_535, 200, 1, &mut found);
+    assert_eq!(found, [1, 2, 3, 5, 6].map(SubjectId));
+    engine.sector([0; 3], [0, 0], 65_536, 100, 1, &mut found);
+    assert_eq!(found, [1, 2, 3, 4, 5].map(SubjectId));
 }
 
 #[test]

@@ -40,7 +40,6 @@ pub struct Gateway {
     records: Records,
     draft: Draft,
     assembler: Assembler,
-    words: Vec<u64>,
     /// The gateway's own count of its ticks. Never sent; frames carry the space's.
     now: u64,
     /// The newest tick of the space of which clients have been told. Never goes back.
@@ -96,7 +95,6 @@ impl Gateway {
             records: Records::default(),
             draft: Draft::default(),
             assembler: Assembler::default(),
-            words: Vec::new(),
             now: 0,
             told: Tick(0),
             news: News::Nothing,
@@ -371,6 +369,7 @@ impl Gateway {
                 );
             }
             self.engine.update();
+            self.sessions.take_edges(self.engine.events());
         }
     }
 
@@ -401,8 +400,7 @@ impl Gateway {
             if self.news == News::Nothing {
                 continue;
             }
-            let seat = *self.engine.observer(observer).expect("a joined session observes");
-            self.engine.view(observer).copy_words(&mut self.words);
+            let seat = self.engine.observer(observer).expect("a joined session observes");
             let mut at = ViewTick {
                 tick: self.told,
                 mirror: &self.mirror,
@@ -412,7 +410,7 @@ impl Gateway {
                 draft: &mut self.draft,
             };
             let who = Observer {
-                words: &self.words,
+                words: session.in_view.as_words(),
                 avatar: seat.avatar,
                 sees: seat.sees,
                 attached: session.presence.avatar().is_some(),

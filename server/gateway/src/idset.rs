@@ -44,6 +44,11 @@ impl IdSet {
         self.words.get(w).copied().unwrap_or(0)
     }
 
+    /// All words there are: bit `i` of word `w` is id `64 w + i`.
+    pub(crate) fn as_words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Says who of the ids `64 w..64 w + 64` is there.
     pub(crate) fn set_word(&mut self, w: usize, word: u64) {
         if word != 0 {
@@ -104,6 +109,7 @@ mod tests {
             let ids: Vec<u32> = (0..set.words()).flat_map(|w| ids_of(w, set.word(w))).map(|id| id.0).collect();
             prop_assert_eq!(ids, model.iter().copied().collect::<Vec<_>>());
             prop_assert!(!set.contains(SubjectId(100_000)));
+            prop_assert!(set.as_words().iter().enumerate().all(|(w, word)| *word == set.word(w)));
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::config::GatewayConfig;
 use crate::counters::Counters;
+use crate::idset::IdSet;
 use crate::io::{ClientOutput, ConnId};
 use crate::lanes::Lane;
 use crate::login;
@@ -51,6 +52,9 @@ pub(crate) struct Session {
     pub(crate) backlog_bytes: usize,
     account: String,
     pub(crate) presence: Presence,
+    /// Whom the interest engine has in view: the sum of all edges of the session's observer, which is inserted once.
+    pub(crate) in_view: IdSet,
+    /// What the client was told of that.
     pub(crate) view: ClientView,
     /// The tick of the gateway in which its lane's routes named it last.
     pub(crate) named_at: u64,
@@ -115,6 +119,7 @@ impl Session {
             backlog_bytes: 0,
             account: String::new(),
             presence: Presence::default(),
+            in_view: IdSet::default(),
             view: ClientView::default(),
             named_at: 0,
         }

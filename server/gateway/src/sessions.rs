@@ -3,7 +3,7 @@
 use crate::config::GatewayConfig;
 use crate::io::ConnId;
 use crate::session::Session;
-use myriad_aoi::ObserverId;
+use myriad_aoi::{Edge, Event, ObserverId};
 use myriad_wire::SessionId;
 use std::collections::BTreeMap;
 
@@ -59,6 +59,20 @@ impl Sessions {
     pub(crate) fn of_id(&mut self, id: SessionId) -> Option<&mut Session> {
         let number = *self.by_id.get(&id)?;
         self.slots[number as usize].as_deref_mut()
+    }
+
+    /// Brings everybody's view up to the edges of an update of the interest engine, in the engine's order.
+    pub(crate) fn take_edges(&mut self, edges: impl Iterator<Item = Event>) {
+        for event in edges {
+            let session = self.slots[event.observer.0 as usize]
+                .as_deref_mut()
+                .expect("only sessions observe");
+            let changed = match event.edge {
+                Edge::Enter => session.in_view.insert(event.subject),
+                Edge::Leave => session.in_view.remove(event.subject),
+            };
+            assert!(changed, "{event:?} is an edge of a view that has it already");
+        }
     }
 
     /// All of them with their numbers, ascending.

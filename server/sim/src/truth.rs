@@ -57,28 +57,26 @@ pub(crate) struct History {
 }
 
 impl Life {
-    /// As the interest engine has it.
-    pub(crate) fn subject(&self) -> Subject {
-        Subject {
-            position: self.position.to_aoi(),
-            layers: self.layers,
-            appeal: 0,
-        }
+    /// Whether this avatar sees `other` when it is near.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.sees & other.layers != 0
     }
 
-    /// As the interest engine has it, if it is an avatar with a session.
-    pub(crate) fn observer(&self) -> Observer {
-        Observer {
+    /// Whether `other` is near to this avatar after a tick, by whether it was before. Their masks have no say.
+    pub(crate) fn is_near(&self, other: &Self, was_near: bool) -> bool {
+        let (sees, layers) = (1, 1);
+        let observer = Observer {
             position: self.position.to_aoi(),
             radius: self.radius_aoi,
-            sees: self.sees,
+            sees,
             avatar: None,
-        }
-    }
-
-    /// Whether this avatar sees `other` after a tick, by whether it saw it before.
-    pub(crate) fn sees(&self, other: &Self, seen: bool) -> bool {
-        oracle::sees(&self.observer(), &other.subject(), None, seen)
+        };
+        let subject = Subject {
+            position: other.position.to_aoi(),
+            layers,
+            appeal: 0,
+        };
+        oracle::sees(&observer, &subject, None, was_near)
     }
 
     /// How far `other` is, in metres, to be read.

@@ -4,7 +4,7 @@ use crate::lane::{Birth, RADIUS_AOI, at};
 use crate::rig::{Rig, config};
 use myriad_aoi::oracle::Oracle;
 use myriad_aoi::{Observer, ObserverId, Subject, SubjectId};
-use myriad_wire::client::LeaveReason;
+use myriad_wire::client::{ClientMessage, LeaveReason};
 use myriad_wire::{Generation, Pos, SubjectRef, Value, codec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -457,6 +457,26 @@ fn a_frozen_client_catches_up_with_one_view() {
         (1, 1)
     );
     assert_eq!(rig.closed(ada), None, "nobody is kicked for being slow");
+}
+
+#[test]
+fn a_session_that_gets_a_former_ones_place_begins_with_an_empty_view() {
+    let mut rig = Rig::new();
+    let (near, far) = (rig.lane.spawn(at(5, 0), 1), rig.lane.spawn(at(70, 0), 1));
+    let ada = rig.join("ada");
+    assert!(rig.sees(ada, near) && !rig.sees(ada, far));
+    rig.say(ada, codec::encode(&ClientMessage::Leave).into());
+    rig.steps(2);
+    let seat = Birth {
+        position: at(72, 0),
+        layers: 1,
+        sees: 1,
+    };
+    rig.lane.births.insert("eve".into(), seat);
+    let eve = rig.join("eve");
+    assert!(rig.sees(eve, far) && !rig.sees(eve, near));
+    let back = rig.join("ada");
+    assert!(rig.sees(back, near) && !rig.sees(back, far));
 }
 
 #[test]

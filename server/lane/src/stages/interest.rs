@@ -34,7 +34,6 @@ impl Interest {
             .unwrap_or(0);
         let engine = (notice > 0).then(|| {
             let config = Config {
-                cell_size: notice,
                 observers_max: Config::default().subjects_max,
                 ..Config::default()
             };
@@ -113,7 +112,6 @@ pub(crate) fn interest(lane: &mut Lane) {
     let handle = |slot: u32| known.get(&slot).or_else(|| gone.get(&slot)).copied();
     let pairs = engine
         .events()
-        .iter()
         .filter(|event| event.observer.0 != event.subject.0);
     found.extend(
         pairs.filter_map(|event| Some((handle(event.observer.0)?, handle(event.subject.0)?, event.edge))),

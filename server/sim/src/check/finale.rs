@@ -1,44 +1,32 @@
 //! The end: faults have stopped, the cluster has come to rest and is watched for a while by brute force over the
 //! whole space. Then every client must know exactly whom the rule says, with equal properties and a recent state.
 
-use super::told::{SentNotes, Told, epoch_of};
+use super::nearness::{Name, Nearness, name_of};
+use super::told::{SentNotes, epoch_of};
 use super::{Checked, demand};
-use crate::truth::Snapshot;
+use crate::truth::{Life, Snapshot};
 use myriad_client::Client;
 use myriad_wire::track::Level;
-use myriad_wire::{Generation, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whom each player's avatar sees, by account, reckoned from the truth alone but for where it began.
+/// Who is near to each player's avatar, by account, reckoned from the truth alone but for where it began.
 #[derive(Debug, Default)]
 pub(crate) struct Finale {
-    views: BTreeMap<String, BTreeSet<(Slot, Generation)>>,
+    near: BTreeMap<String, Nearness>,
 }
 
 impl Finale {
-    /// From here on it reckons for itself. What the client knows now decides only between the two radii.
-    pub(crate) fn begin(&mut self, account: &str, told: &Told) {
-        let known = told
-            .view()
-            .map(|(name, _)| (name.slot, name.generation))
-            .collect();
-        self.views.insert(account.to_owned(), known);
+    /// From here on it reckons for itself. What is known now decides only between the two radii.
+    pub(crate) fn begin(&mut self, account: &str, near: Nearness) {
+        self.near.insert(account.to_owned(), near);
     }
 
     /// A tick was computed.
     pub(crate) fn step(&mut self, now: &Snapshot) {
-        for (account, view) in &mut self.views {
-            let Some(own) = now.avatar_of(account) else {
-                continue;
-            };
-            let sees = |name: (Slot, Generation), life| own.sees(life, view.contains(&name));
-            *view = now
-                .lives
-                .values()
-                .map(|life| ((life.slot, life.generation), life))
-                .filter(|(name, life)| sees(*name, life))
-                .map(|(name, _)| name)
-                .collect();
+        for (account, near) in &mut self.near {
+            if let Some(own) = now.avatar_of(account) {
+                near.step(own, now);
+            }
         }
     }
 
@@ -51,21 +39,33 @@ impl Finale {
         honest: bool,
         now: &Snapshot,
     ) -> Checked {
-        let expected = self
-            .views
+        let near = self
+            .near
             .get(account)
             .ok_or_else(|| format!("{account} had not joined when the cluster should have come to rest"))?;
         let own = now
             .avatar_of(account)
             .ok_or_else(|| format!("{account} is online, its avatar is not in the world"))?;
         let view = client.view();
-        let known: BTreeSet<_> = view
+        let known: BTreeSet<Name> = view
             .iter()
             .map(|held| (held.subject().slot, held.subject().generation))
             .collect();
+        let those = |which: &dyn Fn(&Life) -> bool| -> BTreeSet<Name> {
+            now.lives
+                .values()
+                .filter(|life| which(life))
+                .map(name_of)
+                .collect()
+        };
+        // Who may be seen and need not has hovered between the two radii, hidden, ever since the observer was placed.
+        let (must, may) = (
+            those(&|life| near.must_see(own, life)),
+            those(&|life| near.may_see(own, life)),
+        );
         demand!(
-            known == *expected && view.len() == expected.len(),
-            "{account} sees at last {known:?}, brute force says {expected:?}"
+            known.is_superset(&must) && known.is_subset(&may) && view.len() == known.len(),
+            "{account} sees at last {known:?}, brute force says {must:?}, {may:?} at most"
         );
         for held in view.iter() {
             let name = held.subject();

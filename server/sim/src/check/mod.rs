@@ -1,10 +1,12 @@
 //! The checkers: what must hold at every step, and what must hold in the end.
 //!
 //! They believe only the lanes' worlds ([`crate::truth`]) and what they have seen players do; never a message's word.
-//! [`authority`] watches the lane, [`sent`] what gateways send, [`told`] what clients tell, [`finale`] the end.
+//! [`authority`] watches the lane, [`sent`] what gateways send, [`told`] what clients tell (with
+//! [`nearness`] for who is to be seen), [`finale`] the end.
 
 pub(crate) mod authority;
 pub(crate) mod finale;
+pub(crate) mod nearness;
 pub(crate) mod sent;
 pub(crate) mod told;
 

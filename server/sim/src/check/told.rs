@@ -2,6 +2,7 @@
 //! order enter, properties, state, events, leave; nothing that is not the truth of its tick; nobody whom the client
 //! must not see; and after each tick the view that the rule says.
 
+use super::nearness::Nearness;
 use super::sent::decoded;
 use super::{Checked, demand};
 use crate::truth::{History, Life, Snapshot};
@@ -22,6 +23,9 @@ pub(crate) struct Told {
     phase: Phase,
     /// The lane of the last event: its order within a tick is its own.
     lane: LaneHandle,
+    /// How many of the frames noted are in `near`.
+    frames: usize,
+    near: Nearness,
     /// Numbers of the events told in `tick`.
     happened: BTreeSet<i64>,
     /// What was counted since it was last asked.
@@ -69,6 +73,17 @@ pub(crate) struct SentNotes {
     pub(crate) lanes: BTreeMap<LaneHandle, LaneEpoch>,
     /// By tick: the `View` messages sent.
     pub(crate) views: BTreeMap<Tick, ViewNote>,
+    /// The frames that the gateway took, one after the other.
+    pub(crate) frames: Vec<FrameNote>,
+}
+
+/// One frame that the client's gateway took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameNote {
+    pub(crate) epoch: LaneEpoch,
+    pub(crate) tick: Tick,
+    /// The client was told states of it, so its avatar was where this frame has it.
+    pub(crate) told: bool,
 }
 
 /// One tick's `View` messages.
@@ -94,14 +109,11 @@ impl Told {
             tick: Tick(0),
             phase: Phase::Enters,
             lane: LaneHandle(0),
+            frames: 0,
+            near: Nearness::default(),
             happened: BTreeSet::new(),
             counts: Counts::default(),
         }
-    }
-
-    /// The subjects in view and who they are.
-    pub(crate) fn view(&self) -> impl Iterator<Item = (SubjectRef, EntityId)> {
-        self.view.iter().map(|(name, subject)| (*name, subject.entity))
     }
 
     /// The client has told `event`.
@@ -226,7 +238,7 @@ impl Told {
         })?;
         if let Some(own) = snapshot.avatar_of(&self.account) {
             demand!(
-                own.sees & life.layers != 0,
+                own.meets(life),
                 "{} is told {phase:?} of entity {} in tick {tick}, whose layers {:#b} its {:#b} does not meet",
                 self.account,
                 life.entity,
@@ -346,12 +358,24 @@ impl Told {
         else {
             return Ok(());
         };
+        let waiting = &notes.frames[self.frames..];
+        let is_it = |frame: &FrameNote| (frame.epoch, frame.tick, frame.told) == (note.epoch, tick, true);
+        let last = waiting.iter().position(is_it).ok_or_else(|| {
+            format!(
+                "{} is told a view of tick {tick} and no states with it",
+                self.account
+            )
+        })?;
+        self.frames += last + 1;
+        for frame in &waiting[..=last] {
+            take_frame(&mut self.near, *frame, &self.account, history)?;
+        }
         for (name, subject) in &self.view {
             let life = snapshot.lives.get(&name.slot);
             let life =
                 life.filter(|life| life.entity == subject.entity && epoch_of(*name, notes) == Ok(note.epoch));
             demand!(
-                life.is_some_and(|life| own.sees(life, true)),
+                life.is_some_and(|life| self.near.may_see(own, life)),
                 "{}: after tick {tick} entity {} is in view, but {}",
                 self.account,
                 subject.entity,
@@ -369,21 +393,38 @@ impl Told {
         if !note.catches_up {
             self.check_edges(own, note, snapshot)?;
         }
+        let names: BTreeSet<_> = self
+            .view
+            .keys()
+            .map(|name| (name.slot, name.generation))
+            .collect();
+        self.near
+            .settle(own, snapshot, |name| names.contains(name), note.crowded);
         self.counts.views += 1;
         Ok(())
     }
 
-    /// Who entered in this tick came within the enter radius, who left went beyond the leave radius, nobody within
-    /// the enter radius is missing, and nothing that happened to those who stayed was kept back.
+    /// Who is near after all frames that the gateway took, for all that is known.
+    pub(crate) fn near(&self, notes: &SentNotes, history: &History) -> Result<Nearness, String> {
+        let mut near = self.near.clone();
+        for frame in &notes.frames[self.frames..] {
+            take_frame(&mut near, *frame, &self.account, history)?;
+        }
+        Ok(near)
+    }
+
+    /// Who left went beyond the leave radius or out of sight, nobody who is near is missing, and nothing that happened
+    /// to those who stayed was kept back. That nobody is in view who is not near was looked at before.
     fn check_edges(&self, own: &Life, note: &ViewNote, snapshot: &Snapshot) -> Checked {
         for life in snapshot.lives.values() {
             let is_it = |name: &SubjectRef| name.slot == life.slot && name.generation == life.generation;
-            let was = self.before.iter().any(is_it);
-            let is = self.view.keys().any(is_it);
-            let wrong = match (was, is) {
-                (false, true) if !own.sees(life, false) && !note.crowded => "entered",
-                (true, false) if own.sees(life, true) => "left",
-                (false, false) if own.sees(life, false) && !note.crowded => "is missing",
+            if self.view.keys().any(is_it) {
+                continue;
+            }
+            let wrong = match self.before.iter().any(is_it) {
+                // Who was in view was near.
+                true if own.meets(life) && own.is_near(life, true) => "left",
+                false if self.near.must_see(own, life) && !note.crowded => "is missing",
                 _ => continue,
             };
             return Err(format!(
@@ -455,6 +496,16 @@ impl Told {
         );
         Ok(())
     }
+}
+
+/// The gateway of `account` has taken a frame.
+fn take_frame(near: &mut Nearness, frame: FrameNote, account: &str, history: &History) -> Checked {
+    let snapshot = history.demand(frame.epoch, frame.tick)?;
+    match snapshot.avatar_of(account).filter(|_| frame.told) {
+        Some(own) => near.step(own, snapshot),
+        None => near.lose(),
+    }
+    Ok(())
 }
 
 /// Of which lane a subject is.

@@ -5,7 +5,7 @@ use super::wires::{Item, Pipe};
 use super::{Cluster, Event};
 use crate::book::Name;
 use crate::check::Checked;
-use crate::check::told::{SentNotes, Told, ViewNote};
+use crate::check::told::{FrameNote, SentNotes, Told, ViewNote};
 use crate::coverage::Exercise;
 use bytes::Bytes;
 use myriad_client::{Client, ClientConfig, ClientEvent};
@@ -86,9 +86,15 @@ impl Connection {
         self.was_frozen |= self.frozen;
     }
 
-    /// A frame came of which the client is told nothing.
-    pub(super) fn stands_still(&mut self) {
-        self.was_frozen = true;
+    /// The gateway took a frame. A client that is told no states of it has no avatar at the lane for the moment, and a
+    /// view that stands still.
+    pub(super) fn note_frame(&mut self, lane: &LaneStatus, told: bool) {
+        self.was_frozen |= !told;
+        self.notes.frames.push(FrameNote {
+            epoch: lane.epoch,
+            tick: lane.tick,
+            told,
+        });
     }
 
     /// What is to be known of a view that is sent now.

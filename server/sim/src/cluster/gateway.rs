@@ -170,10 +170,9 @@ impl Cluster {
         for output in output.clients {
             self.gateway_sends(output, &lane)?;
         }
-        // Who was told no states of a frame has no avatar at the lane for the moment, and a view that stands still.
         for (conn, connection) in self.connections.iter_mut().filter(|_| has_news) {
-            if connection.node == node && !told.contains(conn) {
-                connection.stands_still();
+            if connection.node == node {
+                connection.note_frame(&lane, told.contains(conn));
             }
         }
         Ok(())

@@ -261,7 +261,8 @@ impl Cluster {
             .values()
             .filter(|connection| connection.is_present())
         {
-            finale.begin(&connection.account, &connection.told);
+            let near = connection.told.near(&connection.notes, &self.history)?;
+            finale.begin(&connection.account, near);
         }
         self.finale = Some(finale);
         Ok(())
