@@ -12,6 +12,11 @@ use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Into how many parts of a tick's period the gateway's thread divides its sleep. What clients send takes effect in the
+/// next tick, so nobody wakes the thread for it: a thousand clients would do so ten thousand times a second. It only
+/// must not fill the channel.
+const LOOKS_PER_PERIOD: u32 = 8;
+
 /// What a gateway's thread is connected to.
 pub(crate) struct GatewayPorts {
     pub(crate) fabric: Fabric,
@@ -61,20 +66,20 @@ impl GatewayLoop {
             let deadline = last + self.patience;
             let ports = &self.ports;
             let mut stopped = false;
-            let mut arrived = None;
+            let mut message = None;
+            let patience = deadline.saturating_duration_since(Instant::now());
             select! {
-                recv(ports.messages) -> message => arrived = message.ok().map(Arrived::Fabric),
-                recv(ports.events) -> event => arrived = event.ok().map(Arrived::Client),
+                recv(ports.messages) -> arrived => message = arrived.ok(),
                 recv(ports.stop) -> _ => stopped = true,
-                default(deadline.saturating_duration_since(Instant::now())) => {}
+                default(patience.min(self.period / LOOKS_PER_PERIOD)) => {}
             }
             if stopped {
                 break;
             }
-            if let Some(arrived) = arrived {
-                self.handle(arrived);
-                self.handle_waiting();
+            if let Some(message) = message {
+                self.handle_message(message);
             }
+            self.handle_waiting();
             while self.gateway.frames_ready() {
                 self.tick();
                 last = Instant::now();
@@ -95,28 +100,27 @@ impl GatewayLoop {
             let Ok(message) = self.ports.messages.try_recv() else {
                 break;
             };
-            self.handle(Arrived::Fabric(message));
+            self.handle_message(message);
         }
         for _ in 0..self.ports.events.len() {
             let Ok(event) = self.ports.events.try_recv() else {
                 break;
             };
-            self.handle(Arrived::Client(event));
+            self.handle_event(event);
         }
     }
 
-    fn handle(&mut self, arrived: Arrived) {
-        match arrived {
-            Arrived::Fabric(message) => self.gateway.handle_fabric(&message.envelope, message.body),
-            Arrived::Client(event) => {
-                match event.input {
-                    ClientInput::Connected => _ = self.connected.insert(event.conn),
-                    ClientInput::Closed(_) => _ = self.connected.remove(&event.conn),
-                    ClientInput::Message(_) | ClientInput::Datagram(_) => {}
-                }
-                self.gateway.handle_client(event.conn, event.input);
-            }
+    fn handle_message(&mut self, message: FabricMessage) {
+        self.gateway.handle_fabric(&message.envelope, message.body);
+    }
+
+    fn handle_event(&mut self, event: EdgeEvent) {
+        match event.input {
+            ClientInput::Connected => _ = self.connected.insert(event.conn),
+            ClientInput::Closed(_) => _ = self.connected.remove(&event.conn),
+            ClientInput::Message(_) | ClientInput::Datagram(_) => {}
         }
+        self.gateway.handle_client(event.conn, event.input);
     }
 
     fn tick(&mut self) {
@@ -149,9 +153,4 @@ impl GatewayLoop {
             .metrics
             .set(&metrics::gateway(&self.gateway, self.overruns));
     }
-}
-
-enum Arrived {
-    Fabric(FabricMessage),
-    Client(EdgeEvent),
 }
