@@ -81,17 +81,6 @@ impl Motion {
         }
     }
 
-    /// Asks for the cache line; [`Self::apply`] comes soon.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: every x86-64 has the instruction, and it is only a hint: it reads and writes nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(self).cast()) };
-        }
-    }
-
     /// Takes a state, unless it comes too late.
     #[inline]
     pub(crate) fn apply(&mut self, tick: u32, level: Level, position: Pos) -> Result<(), Refused> {
@@ -182,6 +171,19 @@ impl Motion {
             extrapolated: false,
         }
     }
+}
+
+/// Asks for a cache line that will be touched soon.
+#[inline]
+pub(crate) fn prefetch<T>(soon: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, and it is only a hint: it reads and writes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(soon.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = soon;
 }
 
 /// Whether `tick` comes after `other`.

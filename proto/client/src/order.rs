@@ -241,7 +241,10 @@ impl Order {
                 };
                 self.queue_bytes -= queued.bytes;
                 match queued.message {
-                    Message::View(update) => self.begin(update, queued.arrived_us, counters),
+                    Message::View(update) => {
+                        prefetch(&update, view);
+                        self.begin(update, queued.arrived_us, counters);
+                    }
                     Message::Owner(OwnerUpdate { tick, properties }) => {
                         return Ok(Some(ClientEvent::Owner { tick, properties }));
                     }
@@ -358,6 +361,13 @@ impl Open {
         }
         None
     }
+}
+
+/// A view is about to be told: asks for the memory of those of whom it tells, but for those who enter.
+fn prefetch(update: &ViewUpdate, view: &View) {
+    let changes = update.changes.iter().map(|change| change.subject);
+    let events = update.events.iter().map(|event| event.subject);
+    view.prefetch(changes.chain(events));
 }
 
 /// Whether no state of the open view's tick is to be expected any more.

@@ -9,7 +9,7 @@
 
 use crate::counters::StateCounters;
 use crate::limits::{PROPERTY_BYTES_MAX, SLOTS_MAX, SUBJECTS_MAX};
-use crate::motion::{Motion, Refused, Shown};
+use crate::motion::{Motion, Refused, Shown, prefetch};
 use myriad_wire::client::Enter;
 use myriad_wire::codec::CodecError;
 use myriad_wire::limits::CHUNK_ENTITIES_MAX;
@@ -101,6 +101,24 @@ impl View {
             .map(|place| place as usize)
     }
 
+    /// Something is about to be told of these subjects, one after the other: asks for what that will touch. They lie
+    /// all over a view that is larger than the caches, so one by one each would be waited for several times.
+    pub(crate) fn prefetch(&self, subjects: impl Iterator<Item = SubjectRef> + Clone) {
+        let places = subjects.filter_map(|subject| {
+            let table = self.tables.get(usize::from(subject.lane.0))?;
+            Some(*table.get(subject.slot.0 as usize)? as usize)
+        });
+        for place in places.clone() {
+            if let (Some(record), Some(motion)) = (self.records.get(place), self.motions.get(place)) {
+                prefetch(record);
+                prefetch(motion);
+            }
+        }
+        for record in places.filter_map(|place| self.records.get(place)) {
+            prefetch(record.properties.as_ptr());
+        }
+    }
+
     /// Takes a subject in. `Ok(false)` if it was there already.
     pub(crate) fn enter(&mut self, tick: Tick, enter: Enter) -> Result<bool, Overfull> {
         if self.place(enter.subject).is_some() {
@@ -158,10 +176,13 @@ impl View {
         // States of earlier ticks come too late now: what is told of one subject is told in order.
         self.motions[place].refuse_before(tick);
         let held = &mut self.records[place].properties;
-        self.property_bytes -= property_bytes(held);
         for (index, value) in properties {
+            self.property_bytes += value_bytes(value);
             match held.binary_search_by_key(index, |(index, _)| *index) {
-                Ok(at) => held[at].1.clone_from(value),
+                Ok(at) => {
+                    self.property_bytes -= value_bytes(&held[at].1);
+                    held[at].1.clone_from(value);
+                }
                 Err(at) => {
                     let mut longer = std::mem::take(held).into_vec();
                     longer.insert(at, (*index, value.clone()));
@@ -169,7 +190,6 @@ impl View {
                 }
             }
         }
-        self.property_bytes += property_bytes(held);
         if self.property_bytes > PROPERTY_BYTES_MAX {
             return Err(Overfull);
         }
@@ -251,7 +271,7 @@ fn apply_chunk(
     let decoded = decode_chunk(chunk, |state| {
         let place = table.get(state.slot.0 as usize).copied().unwrap_or(NOBODY);
         if let Some(motion) = motions.get(place as usize) {
-            motion.prefetch();
+            prefetch(motion);
         }
         states[count] = (place, state.position);
         count += 1;
@@ -277,14 +297,15 @@ fn apply_chunk(
 
 /// What properties take, near enough for a limit.
 fn property_bytes(properties: &[(PropertyIndex, Value)]) -> usize {
-    let texts: usize = properties
-        .iter()
-        .map(|(_, value)| match value {
-            Value::Text(text) => text.len(),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
-        })
-        .sum();
-    size_of_val(properties) + texts
+    properties.iter().map(|(_, value)| value_bytes(value)).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let text = match value {
+        Value::Text(text) => text.len(),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+    };
+    size_of::<(PropertyIndex, Value)>() + text
 }
 
 /// One subject in view.
@@ -365,5 +386,60 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn shown(&self, tick_now: f64) -> Shown {
         self.motion.shown(self.newest, tick_now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myriad_wire::{Generation, Slot, WirePos};
+
+    fn subject(slot: u32) -> SubjectRef {
+        SubjectRef {
+            lane: LaneHandle(0),
+            slot: Slot(slot),
+            generation: Generation(0),
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_properties_are_counted_through_all_that_happens_to_them() {
+        let mut view = View::default();
+        let text = |index, text: &str| (PropertyIndex(index), Value::Text(text.into()));
+        for slot in [3, 0, 9] {
+            let enter = Enter {
+                subject: subject(slot),
+                entity: EntityId(u64::from(slot)),
+                kind: KindId(0),
+                position: WirePos::default(),
+                properties: vec![text(1, "name"), (PropertyIndex(4), Value::Int(1))],
+            };
+            assert_eq!(view.enter(Tick(1), enter), Ok(true));
+        }
+        let none: PropertyList = Vec::new();
+        let changes = [
+            (3, vec![text(1, "a longer name")]),
+            (0, vec![text(1, ""), (PropertyIndex(4), Value::Int(2))]),
+            (9, vec![text(4, "a number once"), text(2, "new"), text(9, "last")]),
+            (9, vec![(PropertyIndex(4), Value::Bool(true))]),
+            (9, none),
+        ];
+        view.prefetch(
+            changes
+                .iter()
+                .map(|(slot, _)| subject(*slot))
+                .chain([subject(77)]),
+        );
+        let held = |view: &View| -> usize {
+            let records = view.records.iter();
+            records.map(|record| property_bytes(&record.properties)).sum()
+        };
+        for (slot, properties) in &changes {
+            assert_eq!(view.change(Tick(2), subject(*slot), properties), Ok(true));
+            assert_eq!(view.property_bytes, held(&view));
+        }
+        assert!(view.leave(subject(9)).is_some());
+        assert_eq!(view.property_bytes, held(&view));
+        assert!(view.property_bytes > 0);
     }
 }
