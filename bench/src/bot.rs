@@ -6,7 +6,7 @@
 use crate::motion::{Ground, Walker};
 use crate::obedience::Obedience;
 use crate::options::BotsOptions;
-use crate::sample::{Coverage, CoverageCounts, Moment, Sampler, Tally};
+use crate::sample::{Coverage, CoverageCounts, Moment, Rates, Sampler, Tally};
 use crate::truth::Truth;
 use crate::view::{Sight, ToldEdge, ViewCheck, ViewCounts};
 use myriad_client::{Client, ClientEvent};
@@ -100,7 +100,7 @@ impl Bot {
             start: None,
             view: ViewCheck::default(),
             obedience: None,
-            sampler: Sampler::default(),
+            sampler: Sampler::new(Rates::of(options.clients)),
             coverage: Coverage::default(),
             bytes_shown: 0,
             mood: 0,

@@ -18,11 +18,8 @@ use myriad_wire::{Pos, SpaceClock, Tick};
 pub const COVERED_MS: f64 = 3000.0;
 /// How long a property may be told after it ceased to be true, in seconds.
 const PROPERTY_LATE_S: f64 = 3.0;
-/// One in so many subjects has its state compared at each client and tick. A state of the crowd tier is held for
-/// two ticks or more, so each is compared about once.
-pub(crate) const CODEC_ONE_IN: usize = 2;
-/// One in so many subjects is asked for its shown position at each client and tick.
-pub(crate) const SHOWN_ONE_IN: usize = 16;
+/// Up to so many clients [`Rates::FEW_CLIENTS`] count, beyond them [`Rates::MANY_CLIENTS`].
+const FEW_CLIENTS_MAX: u32 = 500;
 /// One in so many subjects has its properties compared at each client and tick.
 const PROPERTIES_ONE_IN: usize = 128;
 /// Ages in ticks that are counted in an array; older states are few and told one by one.
@@ -33,6 +30,37 @@ pub(crate) const STEPS_PER_METRE: f64 = 1000.0;
 const UNITS: f64 = myriad_wire::grid::UNITS_PER_METRE as f64;
 /// Stands for a subject that the truth has not told of (yet).
 const NO_ROW: Row = Row::MAX;
+
+/// How much is looked at more closely at each client and tick, in turn. Staleness and coverage are of everybody always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rates {
+    /// One in so many subjects has its state compared.
+    pub(crate) codec_one_in: usize,
+    /// One in so many subjects is asked for its shown position.
+    pub(crate) shown_one_in: usize,
+}
+
+impl Rates {
+    /// A state of the crowd tier is held for two ticks or more, so each is compared about once.
+    const FEW_CLIENTS: Self = Self {
+        codec_one_in: 2,
+        shown_one_in: 16,
+    };
+    /// More clients find as much with less at each: it is 2.5 million states a second of 1,000 clients that see 2,000.
+    const MANY_CLIENTS: Self = Self {
+        codec_one_in: 8,
+        shown_one_in: 64,
+    };
+
+    /// Of a run with so many clients.
+    pub(crate) fn of(clients: u32) -> Self {
+        if clients <= FEW_CLIENTS_MAX {
+            Self::FEW_CLIENTS
+        } else {
+            Self::MANY_CLIENTS
+        }
+    }
+}
 
 /// What was found, over any number of clients.
 #[derive(Debug, Default)]
@@ -140,8 +168,9 @@ impl Coverage {
 }
 
 /// Takes samples of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sampler {
+    rates: Rates,
     /// By place in the SDK's order of iteration, which stays as it is between enters and leaves.
     rows: Vec<Row>,
     held: Bits,
@@ -245,7 +274,17 @@ impl CodecErrors {
 type ShownMoments<'a> = [Option<(&'a TickTruth, &'a TickTruth, f64)>; LEVELS + 1];
 
 impl Sampler {
-    /// Takes a sample: staleness and codec error of all, shown error and properties of those whose turn it is.
+    pub(crate) fn new(rates: Rates) -> Self {
+        Self {
+            rates,
+            rows: Vec::new(),
+            held: Bits::default(),
+            made_at: None,
+            turn: 0,
+        }
+    }
+
+    /// Takes a sample: staleness of all, codec error, shown error and properties of those whose turn it is.
     /// Without `measuring` only the live figures are kept.
     pub(crate) fn sample(
         &mut self,
@@ -256,8 +295,8 @@ impl Sampler {
     ) {
         self.find_rows(moment);
         let mut ages = Ages::new(moment.clock.tick_at(moment.now_us));
-        let mut errors = CodecErrors::default();
-        self.look(moment, &mut ages, &mut errors);
+        self.look(moment, &mut ages);
+        let errors = self.compare_states(moment);
         let (fresh, pairs) = ages.tell(moment, measuring, tally);
         if measuring {
             tally.client_ticks += 1;
@@ -290,29 +329,14 @@ impl Sampler {
     }
 
     /// One pass over all subjects: the age of every member of the true view (of its last state, or of its enter if
-    /// the client has none), and the error of states whose turn it is and whose tick's truth is remembered.
-    fn look(&self, moment: &Moment<'_>, ages: &mut Ages, errors: &mut CodecErrors) {
+    /// the client has none).
+    fn look(&self, moment: &Moment<'_>, ages: &mut Ages) {
         let members = moment.true_view.members();
         let has_truth = moment.true_view.is_known();
         let all_members = !has_truth || *members == self.held;
-        let newest = moment.truth.newest().map_or(Tick(0), |newest| newest.tick);
-        let mut by_age: Vec<Option<&TickTruth>> = Vec::new();
-        moment.truth.by_age(&mut by_age);
-        let turn = self.turn % CODEC_ONE_IN;
-        for (place, (subject, row)) in moment.client.view().iter().zip(&self.rows).enumerate() {
-            let tick = subject.state_tick();
+        for (subject, row) in moment.client.view().iter().zip(&self.rows) {
             if all_members || members.contains(*row) {
-                ages.add(tick, subject.level() == Some(Level::NEAR));
-            }
-            if place % CODEC_ONE_IN != turn {
-                continue;
-            }
-            // A state newer than the truth's newest tick wraps round to an age beyond the end.
-            let age = newest.0.wrapping_sub(tick.0) as usize;
-            if let Some(Some(truth)) = by_age.get(age)
-                && let Some(place) = truth.positions.get(*row as usize)
-            {
-                errors.add(*place, subject);
+                ages.add(subject.state_tick(), subject.level() == Some(Level::NEAR));
             }
         }
         if !all_members {
@@ -324,14 +348,34 @@ impl Sampler {
         }
     }
 
+    /// The errors of the states whose turn it is and whose tick's truth is remembered.
+    fn compare_states(&self, moment: &Moment<'_>) -> CodecErrors {
+        let mut errors = CodecErrors::default();
+        let newest = moment.truth.newest().map_or(Tick(0), |newest| newest.tick);
+        let mut by_age: Vec<Option<&TickTruth>> = Vec::new();
+        moment.truth.by_age(&mut by_age);
+        let one_in = self.rates.codec_one_in;
+        let subjects = moment.client.view().iter().zip(&self.rows);
+        for (subject, row) in subjects.skip(self.turn % one_in).step_by(one_in) {
+            // A state newer than the truth's newest tick wraps round to an age beyond the end.
+            let age = newest.0.wrapping_sub(subject.state_tick().0) as usize;
+            if let Some(Some(truth)) = by_age.get(age)
+                && let Some(place) = truth.positions.get(*row as usize)
+            {
+                errors.add(*place, subject);
+            }
+        }
+        errors
+    }
+
     fn compare_shown(&self, moment: &Moment<'_>, tally: &mut Tally) {
         let Some(tick_now) = moment.client.tick_now(moment.now_us) else {
             return;
         };
         let moments = shown_moments(moment);
-        let turn = self.turn % SHOWN_ONE_IN;
+        let one_in = self.rates.shown_one_in;
         let subjects = moment.client.view().iter().zip(&self.rows);
-        for (subject, row) in subjects.skip(turn).step_by(SHOWN_ONE_IN) {
+        for (subject, row) in subjects.skip(self.turn % one_in).step_by(one_in) {
             let level = subject.level();
             let around = moments[level.map_or(LEVELS, Level::index)];
             let Some(truth) = around.and_then(|(older, newer, share)| between(older, newer, share, *row))

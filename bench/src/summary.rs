@@ -9,7 +9,7 @@ use crate::report::{
     TruthChecks, Views,
 };
 use crate::run::Outcome;
-use crate::sample::{CODEC_ONE_IN, SHOWN_ONE_IN, STEPS_PER_METRE, Tally};
+use crate::sample::{Rates, STEPS_PER_METRE, Tally};
 use crate::truth::TraceStats;
 use myriad_client::quic::{Connection, now_us};
 use myriad_client::{ByteCounters, Counters};
@@ -241,6 +241,7 @@ pub(crate) fn report(found: Found<'_>) -> Report {
 
 fn sampled(found: &Found<'_>, hz: f64) -> Sampled {
     let tally = &found.tally;
+    let rates = Rates::of(found.options.clients);
     let due = f64::from(found.options.clients) * found.seconds * hz;
     Sampled {
         client_ticks: tally.client_ticks,
@@ -251,9 +252,9 @@ fn sampled(found: &Found<'_>, hz: f64) -> Sampled {
         },
         staleness_pairs: tally.pairs,
         codec_states: tally.codec_states,
-        codec_one_in: CODEC_ONE_IN as u32,
+        codec_one_in: rates.codec_one_in as u32,
         shown_positions: tally.shown_all.total(),
-        shown_one_in: SHOWN_ONE_IN as u32,
+        shown_one_in: rates.shown_one_in as u32,
         properties: tally.properties,
     }
 }

@@ -30,7 +30,7 @@ impl Run {
         Self {
             stage: Stage::new(&PLACES),
             view,
-            sampler: Sampler::default(),
+            sampler: Sampler::new(Rates::of(1)),
             coverage: Coverage::default(),
             tally: Tally::default(),
             edges: 0,
@@ -88,6 +88,23 @@ fn an_honest_near_tier_is_as_fresh_as_its_journey_and_exact_to_its_grid() {
     let shown = run.tally.shown_all.quantile(0.99).expect("measured");
     // Three milliseconds' walk and the grid.
     assert!(shown / STEPS_PER_METRE < 0.05, "{shown}");
+}
+
+#[test]
+fn among_many_clients_each_is_asked_for_less_but_for_its_stalenesses() {
+    let count = |rates: Rates| {
+        let mut run = Run::new();
+        run.sampler = Sampler::new(rates);
+        for tick in 1..=64 {
+            run.stage.honest_tick(&walking(tick), Level::NEAR);
+            run.sample(0);
+        }
+        let tally = &run.tally;
+        (tally.pairs, tally.codec_states, tally.shown_all.total() > 0)
+    };
+    assert_eq!(Rates::of(500), Rates::FEW_CLIENTS);
+    assert_eq!(count(Rates::of(500)), (256, 128, true));
+    assert_eq!(count(Rates::of(501)), (256, 32, true));
 }
 
 #[test]
