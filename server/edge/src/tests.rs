@@ -370,6 +370,13 @@ async fn a_client_that_stops_reading_fills_its_own_backlog_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_asked_for_fewer_acknowledgements() {
+    let server = Server::start();
+    let client = server.connect().await;
+    eventually(|| client.connection.stats().frame_rx.ack_frequency > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_that_wait_too_long_give_way_to_newer_ones() {
     let server = Server::start();
     let client = server.connect().await;

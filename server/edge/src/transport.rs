@@ -4,7 +4,9 @@ use crate::tls::ServerTls;
 use crate::{EdgeConfig, EdgeError};
 use myriad_wire::limits::ALPN_CLIENT;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +26,10 @@ const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 /// Every path carries this much. Nothing larger is probed for: datagrams are cut to it, and the probes would cost
 /// more packets than the streams would save.
 const MTU_BYTES: u16 = 1200;
+/// Packets that a client may take before it must acknowledge them at once; fewer it acknowledges after 25 ms, or with
+/// what it sends by then. More than the states of a tick, of which the default acknowledges every second packet: that
+/// would be as many packets again as clients send of their own.
+const PACKETS_PER_ACK: u32 = 16;
 /// The protocol's one stream, and one more, so that a client that opens it can be told why it is closed.
 const STREAMS_MAX: u32 = 2;
 /// No unidirectional stream, and one more for the same reason.
@@ -47,6 +53,8 @@ fn server_config(config: &EdgeConfig, tls: &ServerTls) -> Result<ServerConfig, E
     let crypto = QuicServerConfig::try_from(crypto).map_err(|error| setup(&error))?;
     let idle = IdleTimeout::try_from(config.idle_timeout).map_err(|error| setup(&error))?;
 
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK));
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -61,6 +69,7 @@ fn server_config(config: &EdgeConfig, tls: &ServerTls) -> Result<ServerConfig, E
         .mtu_discovery_config(None)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(None)
+        .ack_frequency_config(Some(acks))
         .enable_segmentation_offload(true);
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server
