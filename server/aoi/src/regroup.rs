@@ -1,8 +1,9 @@
 //! Who shares a block: cutting a set of places into compact blocks, at first and again as members walk apart.
 //!
 //! Regrouping is spread over ticks. In each, the blocks that have spread most, up to a share of all, are put
-//! together anew with their neighbours: the members of eight blocks are cut into blocks again, and each new block
-//! takes the place of the old one that most of its members come from, so that most bits stay where they are.
+//! together anew with their neighbours: the members of some blocks are cut into blocks again. Each new block takes
+//! the number of the old one that was founded nearest, so that numbers that follow each other stay near each other,
+//! and of those about as near the one that most of its members are in, so that most bits stay where they are.
 
 use crate::block::{Block, Member, NONE, SLOTS};
 use crate::bounds::CHUNK;

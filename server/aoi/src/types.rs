@@ -32,7 +32,8 @@ pub enum Shape {
 /// Which instructions the innermost loops use. The outcome is the same to the bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
-    /// Whatever the compiler may assume of every machine.
+    /// Whatever the compiler may assume of every machine. Outside the innermost loops, transposing a tile and fitting a
+    /// block's box still use AVX2 where the machine has it.
     Portable,
     /// x86-64 with AVX2.
     Avx2,
