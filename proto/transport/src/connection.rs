@@ -79,8 +79,10 @@ pub enum Read {
 pub(crate) enum Life {
     Handshaking,
     Established,
-    /// Its owner knows that it is over. It stays until its last packets are answered or out of date.
-    Ended,
+    /// It is over, of which its owner is told, who may read what came before.
+    Lost,
+    /// Its owner has closed it. Like one that is lost it stays until its last packets are answered or out of date.
+    Closed,
 }
 
 /// A connection and the driver's notes on it.
@@ -209,7 +211,7 @@ impl<'a> ConnectionMut<'a> {
     /// Closes the connection now. What waits is not sent, and no event comes any more.
     pub fn close(&mut self, code: VarInt, reason: Bytes) {
         self.changed().close(Instant::now(), code, reason);
-        self.driver.end(self.key.index);
+        self.driver.end(self.key.index, Life::Closed);
     }
 
     /// Asks for [`Event::Alarm`] at a time, to within some milliseconds, or for none. Takes the place of the one

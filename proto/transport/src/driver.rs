@@ -218,17 +218,18 @@ impl Driver {
         Ok(self.insert(handle, connection, socket, false, now))
     }
 
-    /// A connection, unless it is over.
+    /// A connection, unless it was closed. One that was lost is here until the turn after its [`Event::Lost`], to
+    /// read what came before.
     pub fn connection(&mut self, key: ConnectionKey) -> Option<ConnectionMut<'_>> {
         let entry = self.entry(key.index)?;
-        let lives = entry.generation == key.generation && entry.life != Life::Ended;
-        lives.then(|| ConnectionMut::new(self, key))
+        let known = entry.generation == key.generation && entry.life != Life::Closed;
+        known.then(|| ConnectionMut::new(self, key))
     }
 
-    /// Like [`Self::connection`], but also after [`Event::Lost`], to read what came before it.
-    pub fn lost_connection(&mut self, key: ConnectionKey) -> Option<ConnectionMut<'_>> {
-        let entry = self.entry(key.index)?;
-        (entry.generation == key.generation).then(|| ConnectionMut::new(self, key))
+    /// Accepts no connections any more: whoever asks gets no answer.
+    pub fn stop_accepting(&mut self) {
+        self.config.handshakes_max = 0;
+        self.config.handshakes_retry_from = u32::MAX;
     }
 
     /// The next event.
@@ -343,10 +344,10 @@ impl Driver {
                     self.events
                         .push_back((key, Event::Lost(ConnectionError::TimedOut)));
                 }
-                self.end(index);
+                self.end(index, Life::Closed);
                 self.mark_dirty(index);
             }
-            Life::Ended => {}
+            Life::Lost | Life::Closed => {}
         }
     }
 
@@ -370,7 +371,7 @@ impl Driver {
             return;
         };
         let (key, incoming, life) = (entry.key(index), entry.incoming, entry.life);
-        if life == Life::Ended {
+        if matches!(life, Life::Lost | Life::Closed) {
             return;
         }
         let told = match event {
@@ -382,7 +383,7 @@ impl Driver {
                 Event::Connected
             }
             QuicEvent::ConnectionLost { reason } => {
-                self.end(index);
+                self.end(index, Life::Lost);
                 if incoming && life == Life::Handshaking {
                     return;
                 }
@@ -436,15 +437,15 @@ impl Driver {
         key
     }
 
-    /// The connection is over, and its owner knows or will be told.
-    pub(crate) fn end(&mut self, index: u32) {
+    /// The connection is over.
+    pub(crate) fn end(&mut self, index: u32, how: Life) {
         let Some(entry) = self.entry_mut(index) else {
             return;
         };
         let (incoming, life) = (entry.incoming, entry.life);
-        entry.life = Life::Ended;
+        entry.life = how;
         entry.alarm = None;
-        self.open -= u32::from(life != Life::Ended);
+        self.open -= u32::from(matches!(life, Life::Handshaking | Life::Established));
         if incoming && life == Life::Handshaking {
             self.handshakes -= 1;
             self.counters.handshakes_failed += 1;
@@ -461,7 +462,7 @@ impl Driver {
             let drained = event.is_drained();
             let answer = self.endpoint.handle_event(handle, event);
             if drained {
-                self.end(index);
+                self.end(index, Life::Lost);
                 self.connections[handle.0] = None;
                 return;
             }

@@ -34,3 +34,4 @@ pub use queue::SendQueue;
 /// The protocol underneath: its configurations, ids and errors are this crate's too.
 pub use quinn_proto as quic;
 pub use receive::Packet;
+pub use socket::bind_udp;

@@ -4,11 +4,41 @@ use crate::Counters;
 use mio::{Interest, Registry, Token};
 use quinn_proto::Transmit;
 use quinn_udp::{EcnCodepoint, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
 use std::io;
 use std::net::SocketAddr;
 
 /// Most bytes of a burst: what a UDP datagram can hold, since that is how the system is given it.
 const BURST_BYTES_MAX: usize = 65_000;
+
+/// A socket at `local`, with buffers of this size each way, as far as the system allows. If it is `shared`, others may
+/// be bound to the same address, and the system spreads senders over them.
+///
+/// # Errors
+/// If the system does not give it.
+pub fn bind_udp(local: SocketAddr, buffer_bytes: usize, shared: bool) -> io::Result<std::net::UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if shared {
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        #[cfg(not(unix))]
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    socket.bind(&local.into())?;
+    socket.set_recv_buffer_size(buffer_bytes)?;
+    socket.set_send_buffer_size(buffer_bytes)?;
+    // Linux doubles what it grants, for its bookkeeping.
+    let bookkeeping = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / bookkeeping;
+    if granted < buffer_bytes {
+        tracing::warn!(
+            wanted = buffer_bytes,
+            granted,
+            "the system grants smaller socket buffers; bursts may lose packets"
+        );
+    }
+    Ok(socket.into())
+}
 
 #[derive(Debug)]
 pub(crate) struct Socket {

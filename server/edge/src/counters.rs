@@ -1,5 +1,6 @@
 //! What the edge counts, for the metrics.
 
+use myriad_transport::Counters;
 use myriad_wire::CloseReason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +57,22 @@ pub struct EdgeCounters {
     pub datagrams_excess: Counter,
     /// Datagrams from clients dropped because the gateway's inbox was full.
     pub events_dropped: Counter,
+    /// Packets taken from the system.
+    pub packets_received: Counter,
+    /// Calls that took them, each a batch.
+    pub receive_calls: Counter,
+    /// Packets given to the system.
+    pub packets_sent: Counter,
+    /// Calls that gave them, each with a burst of one client's packets.
+    pub send_calls: Counter,
+    /// Times that the system took no packets for a moment.
+    pub sends_blocked: Counter,
+    /// Packets that the system refused to send.
+    pub sends_failed: Counter,
+    /// Packets received by another shard than their client's, and handed over.
+    pub packets_handed_over: Counter,
+    /// Packets for another shard that had more waiting than it may.
+    pub packets_dropped: Counter,
     /// Indexed by the reason's code.
     closed: [Counter; CloseReason::ALL.len()],
 }
@@ -65,6 +82,46 @@ impl EdgeCounters {
     #[must_use]
     pub fn closed(&self, reason: CloseReason) -> &Counter {
         &self.closed[reason.code() as usize]
+    }
+
+    /// A shard's driver has come from `before` to `now`.
+    pub(crate) fn add_driver(&self, before: &Counters, now: &Counters) {
+        for (counter, before, now) in [
+            (
+                &self.packets_received,
+                before.packets_received,
+                now.packets_received,
+            ),
+            (&self.receive_calls, before.receive_calls, now.receive_calls),
+            (&self.packets_sent, before.packets_sent, now.packets_sent),
+            (&self.send_calls, before.send_calls, now.send_calls),
+            (&self.sends_blocked, before.sends_blocked, now.sends_blocked),
+            (&self.sends_failed, before.sends_failed, now.sends_failed),
+            (
+                &self.packets_handed_over,
+                before.packets_foreign,
+                now.packets_foreign,
+            ),
+            (
+                &self.handshakes_failed,
+                before.handshakes_failed,
+                now.handshakes_failed,
+            ),
+            (
+                &self.handshakes_retried,
+                before.handshakes_retried,
+                now.handshakes_retried,
+            ),
+            (
+                &self.handshakes_ignored,
+                before.handshakes_ignored,
+                now.handshakes_ignored,
+            ),
+        ] {
+            if now != before {
+                counter.add(now - before);
+            }
+        }
     }
 }
 

@@ -1,118 +1,105 @@
-//! The seam: start, send, ask for backlogs, close.
+//! The seam: start, take what arrived, send, close.
 
-use crate::accept::accept_connections;
+use crate::conn::shard_of;
+use crate::inbox::Inbox;
+use crate::mailbox::Mailbox;
+use crate::shard::{CLOSE_ALL_TIMEOUT, Shard};
 use crate::tls::ServerTls;
-use crate::{EdgeConfig, EdgeCounters, EdgeError, transport};
-use bytes::Bytes;
-use crossbeam_channel::Sender;
-use myriad_gateway::{ClientInput, ClientOutput, ConnId};
+use crate::{Arrivals, EdgeConfig, EdgeCounters, EdgeError, transport};
+use myriad_gateway::{ClientOutput, ConnId};
+use myriad_transport::{ShardId, SocketId};
 use myriad_wire::CloseReason;
-use quinn::{Connection, Endpoint, VarInt};
-use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Most messages that wait for one client, whatever their size.
-const QUEUE_MESSAGES_MAX: usize = 1024;
-/// How long [`Edge::close_all`] waits for the clients to have been told.
-const CLOSE_ALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often [`Edge::close_all`] looks whether the shards have ended.
+const END_PAUSE: Duration = Duration::from_millis(2);
 
-/// Something arrived from a client. Per connection: `Connected` first, `Closed` last, each once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EdgeEvent {
-    /// The connection; never reused.
-    pub conn: ConnId,
-    /// What arrived.
-    pub input: ClientInput,
-}
-
-/// The clients' side of a gateway. Clones are the same edge; it runs until [`Self::close_all`].
+/// The clients' side of a gateway. Clones are the same edge; it runs until [`Self::close_all`], or until the last of
+/// them is dropped.
 ///
-/// Events go into a bounded channel. When it is full, datagrams are dropped and counted, and everything else waits,
-/// so that a client's stream is read no faster than the gateway takes it.
+/// What clients send waits in a bounded inbox until it is taken. When that is full, datagrams are dropped and
+/// counted, and everything else waits, so that a client's stream is read no faster than the gateway takes it.
 #[derive(Clone, Debug)]
 pub struct Edge {
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+struct Inner {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    address: SocketAddr,
+    fingerprint: String,
+    /// Reused by [`Edge::send_all`]: each shard's part.
+    parts: Mutex<Vec<Vec<ClientOutput>>>,
+}
+
+/// What the edge and its shards share.
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) config: EdgeConfig,
     pub(crate) counters: EdgeCounters,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) events: Sender<EdgeEvent>,
-    /// One permit per connection that may still be accepted.
-    pub(crate) places: Arc<Semaphore>,
-    /// One permit per handshake that may still begin.
-    pub(crate) handshakes: Arc<Semaphore>,
-    connections: RwLock<HashMap<ConnId, Outlet>>,
-    next_conn: AtomicU64,
-    fingerprint: String,
+    pub(crate) inbox: Inbox,
+    /// Of each shard.
+    pub(crate) mailboxes: Vec<Mailbox>,
+    /// Clients whose end the gateway was not told.
+    pub(crate) connections: AtomicUsize,
+    /// The sum of the clients' backlogs.
+    pub(crate) backlog_bytes: AtomicUsize,
     /// Set by `close_all`.
-    closing: OnceLock<CloseReason>,
-}
-
-/// The sending side of a connection.
-#[derive(Debug)]
-struct Outlet {
-    connection: Connection,
-    messages: mpsc::Sender<Bytes>,
-    backlog_bytes: Arc<AtomicUsize>,
-    close: oneshot::Sender<CloseReason>,
-}
-
-/// The other ends of an outlet, for the connection's task.
-pub(crate) struct Intake {
-    pub(crate) conn: ConnId,
-    /// Ends, after what was queued before, when the gateway closes the connection.
-    pub(crate) messages: mpsc::Receiver<Bytes>,
-    /// What was queued and has not yet been handed to QUIC, in bytes.
-    pub(crate) backlog_bytes: Arc<AtomicUsize>,
-    /// Resolves when the gateway closes the connection.
-    pub(crate) close: oneshot::Receiver<CloseReason>,
+    pub(crate) closing: OnceLock<CloseReason>,
 }
 
 impl Edge {
-    /// Listens for clients. What they send goes to `events`. The work is done on `runtime`, which must have I/O and
-    /// time enabled.
+    /// Listens for clients, on threads of its own.
     ///
     /// # Errors
-    /// If the address can't be bound, or certificate and key don't fit.
-    pub fn start(
-        config: EdgeConfig,
-        tls: &ServerTls,
-        events: Sender<EdgeEvent>,
-        runtime: &Handle,
-    ) -> Result<Self, EdgeError> {
-        let endpoint = transport::bind(&config, tls, runtime)?;
-        let inner = Arc::new(Inner {
+    /// If the address can't be bound, certificate and key don't fit, or the system gives no threads.
+    pub fn start(config: EdgeConfig, tls: &ServerTls) -> Result<Self, EdgeError> {
+        let drivers = transport::bind(&config, tls)?;
+        let address = drivers[0]
+            .local_addr(SocketId(0))
+            .map_err(|source| EdgeError::Bind {
+                address: config.listen,
+                source,
+            })?;
+        let shared = Arc::new(Shared {
             counters: EdgeCounters::default(),
-            endpoint,
-            events,
-            places: Arc::new(Semaphore::new(config.connections_max as usize)),
-            handshakes: Arc::new(Semaphore::new(config.handshakes_max as usize)),
-            connections: RwLock::default(),
-            next_conn: AtomicU64::new(1),
-            fingerprint: tls.fingerprint(),
+            inbox: Inbox::new(config.events_max as usize),
+            mailboxes: drivers
+                .iter()
+                .map(|driver| Mailbox::new(driver.waker()))
+                .collect(),
+            connections: AtomicUsize::new(0),
+            backlog_bytes: AtomicUsize::new(0),
             closing: OnceLock::new(),
             config,
         });
-        runtime.spawn(accept_connections(inner.clone()));
-        Ok(Self { inner })
+        let mut inner = Inner {
+            parts: Mutex::new(drivers.iter().map(|_| Vec::new()).collect()),
+            shared: shared.clone(),
+            threads: Vec::new(),
+            address,
+            fingerprint: tls.fingerprint(),
+        };
+        for (number, driver) in (0..=u8::MAX).zip(drivers) {
+            let shard = Shard::new(ShardId(number), driver, shared.clone());
+            let thread = std::thread::Builder::new().name(format!("edge-{number}"));
+            inner.threads.push(thread.spawn(move || shard.run())?);
+        }
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Where the edge listens.
-    ///
-    /// # Errors
-    /// If the system does not say.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.endpoint.local_addr()
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.address
     }
 
     /// The SHA-256 of the certificate in lowercase hexadecimal, for clients to pin.
@@ -124,145 +111,94 @@ impl Edge {
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &EdgeCounters {
-        &self.inner.counters
+        &self.inner.shared.counters
     }
 
-    /// Clients connected now.
+    /// Clients connected now, and those whose end still waits to be told.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.inner.read().len()
+        self.inner.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Sends something to a client, or closes its connection. Never waits. What is for a connection that has ended
-    /// is dropped.
+    /// The sum of all backlogs, in bytes.
+    #[must_use]
+    pub fn backlog_total(&self) -> usize {
+        self.inner.shared.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Events and changed backlogs that wait to be taken.
+    #[must_use]
+    pub fn arrivals_waiting(&self) -> usize {
+        self.inner.shared.inbox.waiting()
+    }
+
+    /// Takes what arrived since the last time, in the place of what is in `arrivals`. Never waits: the gateway looks
+    /// some times per tick, and nobody wakes it for a single client.
+    pub fn take_arrivals(&self, arrivals: &mut Arrivals) {
+        self.inner.shared.inbox.take(arrivals);
+    }
+
+    /// Sends to clients, or closes their connections. Never waits; leaves `outputs` empty. What is for a connection
+    /// that has ended is dropped.
     ///
     /// - A message beyond the connection's limit is refused and counted, and the connection closed as `Flood`: a
     ///   stream with a hole is of no use to the client.
     /// - A datagram may displace older ones that still wait; that is counted.
     /// - A close comes after the messages queued before it, if the client takes them within a second.
-    pub fn send(&self, output: ClientOutput) {
-        match output {
-            ClientOutput::Message(conn, bytes) => {
-                let refused =
-                    self.inner.read().get(&conn).is_some_and(|outlet| {
-                        !outlet.queue(bytes, self.inner.config.backlog_bytes_max as usize)
-                    });
-                if refused {
-                    self.inner.counters.messages_refused.increment();
-                    self.inner.close(conn, CloseReason::Flood);
-                }
+    pub fn send_all(&self, outputs: &mut Vec<ClientOutput>) {
+        let shared = &self.inner.shared;
+        if let [mailbox] = shared.mailboxes.as_slice() {
+            mailbox.post(outputs, &shared.counters);
+            return;
+        }
+        let mut parts = self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        for output in outputs.drain(..) {
+            if let Some(part) = parts.get_mut(shard_of(conn_of(&output))) {
+                part.push(output);
             }
-            ClientOutput::Datagram(conn, bytes) => {
-                if let Some(outlet) = self.inner.read().get(&conn) {
-                    self.inner.send_datagram(outlet, bytes);
-                }
-            }
-            ClientOutput::Close(conn, reason) => self.inner.close(conn, reason),
+        }
+        for (mailbox, part) in shared.mailboxes.iter().zip(parts.iter_mut()) {
+            mailbox.post(part, &shared.counters);
         }
     }
 
-    /// Bytes of messages that wait for this client and that QUIC has not taken yet; 0 if it has gone.
+    /// Whether a shard has ended although nobody closed the edge.
     #[must_use]
-    pub fn backlog(&self, conn: ConnId) -> usize {
-        self.inner.read().get(&conn).map_or(0, Outlet::backlog)
-    }
-
-    /// The sum of all backlogs, in bytes. Visits every connection.
-    #[must_use]
-    pub fn backlog_total(&self) -> usize {
-        self.inner.read().values().map(Outlet::backlog).sum()
+    pub fn has_failed(&self) -> bool {
+        self.inner.shared.closing.get().is_none() && self.inner.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Closes every connection with `reason` at once, takes no more, and waits (two seconds at most) until the
     /// clients have been told.
-    pub async fn close_all(&self, reason: CloseReason) {
-        let reason = *self.inner.closing.get_or_init(|| reason);
-        let code = VarInt::from_u32(reason.code());
-        self.inner.endpoint.close(code, reason.label().as_bytes());
-        if timeout(CLOSE_ALL_TIMEOUT, self.inner.endpoint.wait_idle())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some clients could not be told that the server is closing");
+    pub fn close_all(&self, reason: CloseReason) {
+        self.inner.begin_close(reason);
+        // A shard that hangs must not hang the node.
+        let deadline = Instant::now() + CLOSE_ALL_TIMEOUT + CLOSE_ALL_TIMEOUT / 2;
+        while Instant::now() < deadline && !self.inner.threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(END_PAUSE);
         }
-    }
-}
-
-impl Outlet {
-    /// Whether there was room.
-    fn queue(&self, bytes: Bytes, backlog_bytes_max: usize) -> bool {
-        let length = bytes.len();
-        let before = self.backlog_bytes.fetch_add(length, Ordering::Relaxed);
-        let queued = before + length <= backlog_bytes_max && self.messages.try_send(bytes).is_ok();
-        if !queued {
-            self.backlog_bytes.fetch_sub(length, Ordering::Relaxed);
-        }
-        queued
-    }
-
-    fn backlog(&self) -> usize {
-        self.backlog_bytes.load(Ordering::Relaxed)
     }
 }
 
 impl Inner {
-    /// A connection has been accepted.
-    pub(crate) fn enlist(&self, connection: Connection) -> Intake {
-        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let (messages, queued) = mpsc::channel(QUEUE_MESSAGES_MAX);
-        let (close, closed) = oneshot::channel();
-        let backlog_bytes = Arc::new(AtomicUsize::new(0));
-        let outlet = Outlet {
-            connection,
-            messages,
-            backlog_bytes: backlog_bytes.clone(),
-            close,
-        };
-        self.write().insert(conn, outlet);
-        Intake {
-            conn,
-            messages: queued,
-            backlog_bytes,
-            close: closed,
+    fn begin_close(&self, reason: CloseReason) {
+        self.shared.closing.get_or_init(|| reason);
+        for mailbox in &self.shared.mailboxes {
+            mailbox.wake();
         }
     }
+}
 
-    /// A connection has ended.
-    pub(crate) fn delist(&self, conn: ConnId) {
-        self.write().remove(&conn);
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.begin_close(CloseReason::Shutdown);
     }
+}
 
-    /// Why connections end that the edge itself closed without a reason of their own.
-    pub(crate) fn closing_reason(&self) -> CloseReason {
-        self.closing.get().copied().unwrap_or(CloseReason::Shutdown)
-    }
-
-    fn close(&self, conn: ConnId, reason: CloseReason) {
-        // Taking the outlet away ends the queue behind what is in it.
-        if let Some(outlet) = self.write().remove(&conn) {
-            // The task is gone if the connection ended by itself in this moment.
-            let _ = outlet.close.send(reason);
+fn conn_of(output: &ClientOutput) -> ConnId {
+    match output {
+        ClientOutput::Message(conn, _) | ClientOutput::Datagram(conn, _) | ClientOutput::Close(conn, _) => {
+            *conn
         }
-    }
-
-    fn send_datagram(&self, outlet: &Outlet, bytes: Bytes) {
-        let length = bytes.len();
-        if outlet.connection.datagram_send_buffer_space() < length {
-            self.counters.datagrams_dropped.increment();
-        }
-        // Fails only if the connection ends in this moment: its support for datagrams of every size we send was
-        // checked when it was accepted.
-        if outlet.connection.send_datagram(bytes).is_ok() {
-            self.counters.datagrams_sent.increment();
-            self.counters.sent_bytes.add(length as u64);
-        }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<ConnId, Outlet>> {
-        self.connections.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ConnId, Outlet>> {
-        self.connections.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

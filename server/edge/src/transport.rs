@@ -2,16 +2,13 @@
 
 use crate::tls::ServerTls;
 use crate::{EdgeConfig, EdgeError};
-use myriad_wire::limits::ALPN_CLIENT;
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+use myriad_transport::quic::crypto::rustls::QuicServerConfig;
+use myriad_transport::quic::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
 };
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
-use std::net::SocketAddr;
+use myriad_transport::{Driver, DriverConfig, ShardId, ShardKey, bind_udp};
+use myriad_wire::limits::ALPN_CLIENT;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// What a client may send ahead on its stream: several of the largest messages.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
@@ -21,7 +18,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
 const SEND_WINDOW_BYTES: u64 = 256 * 1024;
 /// Datagrams waiting for the congestion controller; beyond it the oldest are dropped.
 const DATAGRAM_SEND_BYTES: usize = 64 * 1024;
-/// Datagrams waiting for the connection's task; beyond it the oldest are dropped.
+/// Datagrams waiting for the shard's next look; beyond it the oldest are dropped.
 const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 /// Every path carries this much. Nothing larger is probed for: datagrams are cut to it, and the probes would cost
 /// more packets than the streams would save.
@@ -34,7 +31,7 @@ const PACKETS_PER_ACK: u32 = 16;
 const STREAMS_MAX: u32 = 2;
 /// No unidirectional stream, and one more for the same reason.
 const UNI_STREAMS_MAX: u32 = 1;
-/// First packets that wait to be looked at, and the bytes that may follow each, before the accept loop sees them.
+/// First packets that wait to be looked at, and the bytes that may follow each, before it is decided about them.
 const INCOMING_MAX: usize = 8192;
 const INCOMING_BYTES: u64 = 8 * 1024;
 
@@ -74,41 +71,45 @@ fn server_config(config: &EdgeConfig, tls: &ServerTls) -> Result<ServerConfig, E
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server
         .transport_config(Arc::new(transport))
+        // A client whose address changes keeps its connection, whichever shard it then reaches.
+        .migration(true)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES * INCOMING_MAX as u64);
     Ok(server)
 }
 
-/// Binds the socket and starts to answer on it.
-pub(crate) fn bind(config: &EdgeConfig, tls: &ServerTls, runtime: &Handle) -> Result<Endpoint, EdgeError> {
-    let server = server_config(config, tls)?;
-    let _entered = runtime.enter();
-    bind_socket(config.listen, config.socket_buffer_bytes as usize)
-        .and_then(|socket| {
-            let tokio = Arc::new(quinn::TokioRuntime);
-            Endpoint::new(EndpointConfig::default(), Some(server), socket, tokio)
-        })
-        .map_err(|source| EdgeError::Bind {
-            address: config.listen,
-            source,
-        })
-}
-
-fn bind_socket(listen: SocketAddr, buffer_bytes: usize) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.bind(&listen.into())?;
-    socket.set_recv_buffer_size(buffer_bytes)?;
-    socket.set_send_buffer_size(buffer_bytes)?;
-    // Linux doubles what it grants, for its bookkeeping.
-    let bookkeeping = if cfg!(target_os = "linux") { 2 } else { 1 };
-    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / bookkeeping;
-    if granted < buffer_bytes {
-        tracing::warn!(
-            wanted = buffer_bytes,
-            granted,
-            "the system grants smaller socket buffers; bursts to many clients may lose datagrams"
-        );
+/// The drivers of an edge's shards, each with its socket of the one address.
+pub(crate) fn bind(config: &EdgeConfig, tls: &ServerTls) -> Result<Vec<Driver>, EdgeError> {
+    assert!(config.shards > 0, "an edge has a shard");
+    let bind_error = |source| EdgeError::Bind {
+        address: config.listen,
+        source,
+    };
+    // All are there before the first packet is read: the system spreads clients over those that it finds.
+    let mut listen = config.listen;
+    let mut sockets = Vec::new();
+    for _ in 0..config.shards {
+        let buffer_bytes = config.socket_buffer_bytes as usize;
+        let socket = bind_udp(listen, buffer_bytes, config.shards > 1).map_err(bind_error)?;
+        listen = socket.local_addr().map_err(bind_error)?;
+        sockets.push(socket);
     }
-    Ok(socket.into())
+    let share = |total: u32| total.div_ceil(config.shards);
+    let server = Arc::new(server_config(config, tls)?);
+    let (endpoint, key) = (EndpointConfig::default(), ShardKey::new());
+    let mut drivers = Vec::new();
+    for (number, socket) in (0..=u8::MAX).zip(sockets) {
+        let mut driver = Driver::new(DriverConfig {
+            endpoint: endpoint.clone(),
+            server: Some(server.clone()),
+            shard: Some((ShardId(number), key.clone())),
+            handshakes_max: share(config.handshakes_max),
+            handshakes_retry_from: share(config.handshakes_retry_from),
+            handshake_timeout: config.handshake_timeout,
+        })?;
+        driver.add_socket(socket)?;
+        drivers.push(driver);
+    }
+    Ok(drivers)
 }

@@ -3,18 +3,17 @@
 
 use crate::metrics::{self, gateway_stage};
 use crossbeam_channel::{Receiver, select};
-use myriad_edge::{Edge, EdgeEvent};
+use myriad_edge::{Arrivals, Edge, EdgeEvent};
 use myriad_fabric::{Fabric, FabricMessage};
-use myriad_gateway::{ClientInput, ClientOutput, ConnId, Gateway, Outputs, Stage};
+use myriad_gateway::{Gateway, Outputs, Stage};
 use myriad_telemetry::metrics::GatewayMetrics;
 use myriad_wire::CloseReason;
-use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Into how many parts of a tick's period the gateway's thread divides its sleep. What clients send takes effect in the
 /// next tick, so nobody wakes the thread for it: a thousand clients would do so ten thousand times a second. It only
-/// must not fill the channel.
+/// must not fill the edge's inbox.
 const LOOKS_PER_PERIOD: u32 = 8;
 
 /// What a gateway's thread is connected to.
@@ -22,7 +21,6 @@ pub(crate) struct GatewayPorts {
     pub(crate) fabric: Fabric,
     pub(crate) messages: Receiver<FabricMessage>,
     pub(crate) edge: Edge,
-    pub(crate) events: Receiver<EdgeEvent>,
     pub(crate) metrics: GatewayMetrics,
     /// Closed when the node drains.
     pub(crate) stop: Receiver<()>,
@@ -34,13 +32,12 @@ pub(crate) fn start(gateway: Gateway, hz: f64, ports: GatewayPorts) -> std::io::
     let period = Duration::from_secs_f64(1.0 / hz);
     let patience = period.mul_f64(1.5);
     std::thread::Builder::new().name("gateway".into()).spawn(move || {
-        let connected = BTreeSet::new();
         GatewayLoop {
             gateway,
             ports,
             period,
             patience,
-            connected,
+            arrivals: Arrivals::default(),
             overruns: 0,
             outputs: Outputs::default(),
         }
@@ -54,7 +51,8 @@ struct GatewayLoop {
     period: Duration,
     /// How long to wait for the lanes' frames before a tick without them.
     patience: Duration,
-    connected: BTreeSet<ConnId>,
+    /// Reused: what the edge had.
+    arrivals: Arrivals,
     overruns: u64,
     outputs: Outputs,
 }
@@ -93,8 +91,8 @@ impl GatewayLoop {
         self.tick();
     }
 
-    /// Takes everything that waits, so that a tick sees all of it. Ends although more arrives: each channel is
-    /// read as often as it was long.
+    /// Takes everything that waits, so that a tick sees all of it. Ends although more arrives: the channel is read as
+    /// often as it was long, and the edge once.
     fn handle_waiting(&mut self) {
         for _ in 0..self.ports.messages.len() {
             let Ok(message) = self.ports.messages.try_recv() else {
@@ -102,11 +100,12 @@ impl GatewayLoop {
             };
             self.handle_message(message);
         }
-        for _ in 0..self.ports.events.len() {
-            let Ok(event) = self.ports.events.try_recv() else {
-                break;
-            };
-            self.handle_event(event);
+        self.ports.edge.take_arrivals(&mut self.arrivals);
+        for EdgeEvent { conn, input } in self.arrivals.events.drain(..) {
+            self.gateway.handle_client(conn, input);
+        }
+        for (conn, bytes) in self.arrivals.backlogs.drain(..) {
+            self.gateway.set_backlog(conn, bytes);
         }
     }
 
@@ -114,19 +113,7 @@ impl GatewayLoop {
         self.gateway.handle_fabric(&message.envelope, message.body);
     }
 
-    fn handle_event(&mut self, event: EdgeEvent) {
-        match event.input {
-            ClientInput::Connected => _ = self.connected.insert(event.conn),
-            ClientInput::Closed(_) => _ = self.connected.remove(&event.conn),
-            ClientInput::Message(_) | ClientInput::Datagram(_) => {}
-        }
-        self.gateway.handle_client(event.conn, event.input);
-    }
-
     fn tick(&mut self) {
-        for conn in &self.connected {
-            self.gateway.set_backlog(*conn, self.ports.edge.backlog(*conn));
-        }
         let started = Instant::now();
         let mut stage_started = started;
         let metrics = &self.ports.metrics;
@@ -140,12 +127,7 @@ impl GatewayLoop {
         for (envelope, body) in self.outputs.fabric.drain(..) {
             self.ports.fabric.send(envelope, body);
         }
-        for output in self.outputs.clients.drain(..) {
-            if let ClientOutput::Close(conn, _) = &output {
-                self.connected.remove(conn);
-            }
-            self.ports.edge.send(output);
-        }
+        self.ports.edge.send_all(&mut self.outputs.clients);
         let elapsed = started.elapsed();
         self.overruns += u64::from(elapsed > self.period);
         self.ports.metrics.tick_seconds.record(elapsed);

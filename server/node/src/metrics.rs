@@ -177,5 +177,14 @@ pub(crate) fn edge(edge: &Edge) -> EdgeTotals {
         datagrams_dropped: counters.datagrams_dropped.get(),
         datagrams_excess: counters.datagrams_excess.get(),
         events_dropped: counters.events_dropped.get(),
+        events_waiting: edge.arrivals_waiting() as u64,
+        packets_received: counters.packets_received.get(),
+        receive_calls: counters.receive_calls.get(),
+        packets_sent: counters.packets_sent.get(),
+        send_calls: counters.send_calls.get(),
+        sends_blocked: counters.sends_blocked.get(),
+        sends_failed: counters.sends_failed.get(),
+        packets_handed_over: counters.packets_handed_over.get(),
+        packets_dropped: counters.packets_dropped.get(),
     }
 }

@@ -36,8 +36,6 @@ const SPACE: SpaceId = SpaceId(1);
 const LANE: LaneId = LaneId(1);
 /// Most messages that wait for a role. A frame a tick and a report a tick are usual.
 const FABRIC_INBOX_MAX: usize = 4096;
-/// Most events of clients that wait for the gateway.
-const EDGE_EVENTS_MAX: usize = 65_536;
 /// Most requests that wait for storage.
 const STORAGE_REQUESTS_MAX: usize = 16_384;
 /// How long a start waits for the lane's scripts.
@@ -311,15 +309,15 @@ fn start_gateway(
         (Some(certificate), Some(key)) => ServerTls::load(certificate, key)?,
         _ => ServerTls::load_or_create(&config.storage.data.join("tls"), &config.client.names)?,
     };
-    let (sender, events) = bounded(EDGE_EVENTS_MAX);
     let edge_config = EdgeConfig {
         idle_timeout: Duration::from_secs_f64(config.client.idle_timeout_s),
         connections_max: config.client.connections_max,
+        shards: config.client.shards,
         // Above the gateway's own limit, at which it stops sending, there must be room for its largest messages.
         backlog_bytes_max: (config.gateway.backlog_kib + 4096) * 1024,
         ..EdgeConfig::new(config.client.listen)
     };
-    let edge = Edge::start(edge_config, &tls, sender, parts.runtime.handle()).context("client.listen")?;
+    let edge = Edge::start(edge_config, &tls).context("client.listen")?;
     let id = GatewayId(incarnation.0);
     let (inbox, messages) = bounded::<FabricMessage>(FABRIC_INBOX_MAX);
     parts.fabric.register(RoleId::Gateway(id), inbox);
@@ -339,7 +337,6 @@ fn start_gateway(
         fabric: parts.fabric.clone(),
         messages,
         edge: edge.clone(),
-        events,
         metrics: GatewayMetrics::new(&parts.metrics),
         stop,
     };
@@ -365,7 +362,7 @@ impl Running {
     }
 
     fn client_address(&self) -> Option<SocketAddr> {
-        self.edge.as_ref().and_then(|edge| edge.local_addr().ok())
+        self.edge.as_ref().map(Edge::local_addr)
     }
 
     fn say_where(&self) {
@@ -391,6 +388,7 @@ impl Running {
                 .into_iter()
                 .flatten()
                 .any(JoinHandle::is_finished)
+                || self.edge.as_ref().is_some_and(Edge::has_failed)
             {
                 return;
             }
@@ -402,8 +400,9 @@ impl Running {
         let mut clean = true;
         drop(self.stop_gateway.take());
         clean &= join(self.gateway.take(), "gateway").await;
-        if let Some(edge) = &self.edge {
-            edge.close_all(CloseReason::Shutdown).await;
+        if let Some(edge) = self.edge.take() {
+            let closed = tokio::task::spawn_blocking(move || edge.close_all(CloseReason::Shutdown));
+            clean &= closed.await.is_ok();
         }
         drop(self.stop_lane.take());
         clean &= join(self.lane.take(), "lane").await;

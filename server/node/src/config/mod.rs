@@ -79,6 +79,7 @@ pub(crate) struct Client {
     pub(crate) login_key: Option<String>,
     pub(crate) idle_timeout_s: f64,
     pub(crate) connections_max: u32,
+    pub(crate) shards: u32,
 }
 
 #[derive(Clone, Debug)]

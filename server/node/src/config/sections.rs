@@ -192,6 +192,13 @@ impl Client {
                 1..=100_000,
                 "Most client connections of this gateway; one more is refused.",
             ),
+            shards: keys.count(
+                "client.shards",
+                1,
+                1..=64,
+                "Threads that carry the clients' packets, each with its share of the clients. One does for about ten\n\
+                 thousand clients; no more than there are cores.",
+            ),
         };
         if client
             .login_key

@@ -171,6 +171,15 @@ role! {
         datagrams_dropped: Count = "Datagrams handed over although older ones of the client still waited: that many of those were dropped.",
         datagrams_excess: Count = "Datagrams from clients dropped because the client sent more than its share.",
         events_dropped: Count = "Datagrams from clients dropped because the gateway's inbox was full.",
+        events_waiting: Amount = "What clients sent and the gateway has not taken yet.",
+        packets_received: Count = "UDP packets taken from the system.",
+        receive_calls: Count = "Calls that took UDP packets, each a batch.",
+        packets_sent: Count = "UDP packets given to the system.",
+        send_calls: Count = "Calls that gave UDP packets, each a burst of one client's.",
+        sends_blocked: Count = "Times that the system took no packets for a moment.",
+        sends_failed: Count = "UDP packets that the system refused to send.",
+        packets_handed_over: Count = "UDP packets received by another shard than their client's, and handed over.",
+        packets_dropped: Count = "UDP packets for another shard that had no room for them.",
     }
     timings {}
 }
