@@ -2,7 +2,8 @@
 //! shard on another, over loopback. Each tick every client gets a datagram and a message, and answers with a
 //! datagram, as a player's input does.
 //!
-//! `cargo run --release -p myriad-edge --example tick_cost -- 1000 10` (clients, seconds).
+//! `cargo run --release -p myriad-edge --example tick_cost -- 1000 10` (clients, seconds; then, if they
+//! are to be others, the bytes of the datagram and of the message, 0 for none).
 
 use bytes::Bytes;
 use myriad_edge::tls::ServerTls;
@@ -19,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PERIOD: Duration = Duration::from_millis(200);
-const DATAGRAM_BYTES: usize = 600;
-const MESSAGE_BYTES: usize = 2400;
+const DATAGRAM_BYTES: u64 = 600;
+/// With its length.
+const MESSAGE_BYTES: u64 = 2400;
 const INPUT_BYTES: usize = 40;
 /// Sockets of the clients.
 const SOCKETS: usize = 16;
@@ -42,6 +44,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
     let mut argument = |default| arguments.next().and_then(Result::ok).unwrap_or(default);
     let (clients, seconds) = (argument(1000) as usize, argument(10));
+    let (datagram_bytes, message_bytes) = (argument(DATAGRAM_BYTES), argument(MESSAGE_BYTES));
     let directory = tempfile::tempdir().expect("a folder");
     let tls = ServerTls::load_or_create(directory.path(), &[]).expect("a certificate");
     let edge = Edge::start(EdgeConfig::new((Ipv4Addr::LOCALHOST, 0).into()), &tls).expect("an edge");
@@ -71,9 +74,9 @@ fn main() {
     }
     println!("{clients} clients in {:.1} s", began.elapsed().as_secs_f64());
 
-    let datagram = Bytes::from(vec![1; DATAGRAM_BYTES]);
-    let length = u32::try_from(MESSAGE_BYTES - 4).expect("small");
-    let message = Bytes::from([length.to_le_bytes().to_vec(), vec![2; MESSAGE_BYTES - 4]].concat());
+    let datagram = Bytes::from(vec![1; datagram_bytes as usize]);
+    let length = u32::try_from(message_bytes.saturating_sub(4)).expect("a small one");
+    let message = Bytes::from([length.to_le_bytes().to_vec(), vec![2; length as usize]].concat());
     let ticks = seconds * 1000 / PERIOD.as_millis() as u64;
     let mut outputs = Vec::new();
     let (mut edge_before, mut bots_before) = (0, 0);
@@ -99,7 +102,9 @@ fn main() {
         }
         for conn in &conns {
             outputs.push(ClientOutput::Datagram(*conn, datagram.clone()));
-            outputs.push(ClientOutput::Message(*conn, message.clone()));
+            if message_bytes > 0 {
+                outputs.push(ClientOutput::Message(*conn, message.clone()));
+            }
         }
         edge.send_all(&mut outputs);
         next += PERIOD;
@@ -133,7 +138,7 @@ fn main() {
     println!(
         "clients got {:.2} % of datagrams, {:.2} % of stream bytes; blocked {}, failed {}, dropped {}",
         got.datagrams.load(Ordering::Relaxed) as f64 * 100.0 / all as f64,
-        got.stream_bytes.load(Ordering::Relaxed) as f64 * 100.0 / (all * MESSAGE_BYTES as u64) as f64,
+        got.stream_bytes.load(Ordering::Relaxed) as f64 * 100.0 / (all * message_bytes).max(1) as f64,
         counters.sends_blocked.get(),
         counters.sends_failed.get(),
         counters.datagrams_dropped.get(),
