@@ -1,17 +1,18 @@
 //! One bot without its connection: what it does each tick, and what it makes of what the SDK tells.
 //!
-//! [`crate::run`] owns the connection and the time. Calls: [`Bot::handle_event`] for every event of the SDK in
-//! order; once a tick [`Bot::walk`], then [`Bot::check`]; at the end [`Bot::finish`].
+//! [`crate::session`] owns the connection, [`crate::worker`] the time. Calls: [`Bot::take_events`] whenever something
+//! came; once a tick [`Bot::walk`], then [`Bot::check`]; at the end [`Bot::finish`].
 
 use crate::motion::{Ground, Walker};
 use crate::obedience::Obedience;
-use crate::options::BotsOptions;
-use crate::sample::{Coverage, CoverageCounts, Moment, Rates, Sampler, Tally};
-use crate::truth::Truth;
-use crate::view::{Sight, ToldEdge, ViewCheck, ViewCounts};
-use myriad_client::{Client, ClientEvent};
+use crate::options::{BotsOptions, Plant};
+use crate::sample::{Coverage, CoverageCounts, Moment, Rates, Sampler, Tally, add_bytes, bytes_since};
+use crate::tracks::{OwnCopies, Store, Tracks};
+use crate::truth::{Row, Truth};
+use crate::view::{Sight, Telling, ToldEdge, Tolerance, ViewCheck, ViewCounts};
+use myriad_client::{ByteCounters, Client, ClientEvent};
 use myriad_wire::client::Joined;
-use myriad_wire::{IntentSeq, Pos, Tick, Value};
+use myriad_wire::{EntityId, IntentSeq, Pos, SpaceClock, Tick, Value};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
@@ -24,13 +25,24 @@ const SAY_PERIOD_S: f64 = 30.0;
 const MOODS: i64 = 8;
 /// Reasons for refusals that are told apart.
 const REFUSALS_MAX: usize = 8;
+/// A client that comes in the middle of a run is measured from when it held all of its view, or has had so long.
+const JOIN_ALLOWANCE_US: u64 = 20_000_000;
+/// With [`Plant::Double`] one in so many enters is told twice.
+const DOUBLE_ONE_IN: u64 = 97;
 
 /// One bot, from its join on.
 #[derive(Debug)]
 pub(crate) struct Bot {
     index: u32,
-    joined: Joined,
-    sees: u32,
+    /// Of what was said at its join, what is still of interest.
+    entity: EntityId,
+    clock: SpaceClock,
+    start_position: Pos,
+    start_seq: IntentSeq,
+    sight: Sight,
+    crowd_period: u32,
+    /// The own avatar, once the truth knows it.
+    row: Option<Row>,
     has_truth: bool,
     walker: Walker,
     rng: Pcg32,
@@ -46,7 +58,13 @@ pub(crate) struct Bot {
     obedience: Option<Obedience>,
     sampler: Sampler,
     coverage: Coverage,
-    bytes_shown: u64,
+    bytes_shown: ByteCounters,
+    /// While it decodes on its own beside the interner.
+    copies: Option<Box<OwnCopies>>,
+    plant: Option<Plant>,
+    /// It has held all of its view, fresh.
+    covered: bool,
+    joined_us: u64,
     mood: i64,
     /// Why commands were refused, each with how often: the first few reasons.
     pub(crate) refusals: Vec<(String, u32)>,
@@ -87,7 +105,16 @@ impl Bot {
         let mood_period_ticks = ((MOOD_PERIOD_S * hz).round() as u64).max(1);
         Self {
             index,
-            sees: options.sees,
+            entity: joined.entity,
+            clock: joined.clock,
+            start_position: joined.position,
+            start_seq: joined.intent_seq,
+            sight: Sight {
+                radius: joined.rules.radius_aoi,
+                sees: options.sees,
+            },
+            crowd_period: joined.rules.crowd_period,
+            row: None,
             has_truth: options.truth.is_some(),
             walker: Walker::new(options.motion, index, options.seed, ground),
             rng: Pcg32::seed_from_u64(!options.seed ^ u64::from(index)),
@@ -98,59 +125,79 @@ impl Bot {
             position: joined.position,
             newest: joined.intent_seq,
             start: None,
-            view: ViewCheck::default(),
+            view: ViewCheck::new(Tolerance::new(joined.clock.hz(), joined.rules.crowd_period)),
             obedience: None,
-            sampler: Sampler::new(Rates::of(options.clients)),
+            // Other clients look at other subjects at the same time.
+            sampler: Sampler::new(Rates::of(options.clients), index as usize),
             coverage: Coverage::default(),
-            bytes_shown: 0,
+            bytes_shown: ByteCounters::default(),
+            copies: None,
+            plant: options.plant,
+            covered: false,
+            joined_us: 0,
             mood: 0,
             refusals: Vec::new(),
             counts: BotCounts::default(),
-            joined: joined.clone(),
         }
     }
 
-    /// Takes all events that the SDK has. Returns `false` once the session is over.
-    pub(crate) fn take_events(&mut self, client: &mut Client) -> bool {
-        while let Some(event) = client.poll_event() {
-            if matches!(event, ClientEvent::Closed(_)) {
-                return false;
-            }
+    /// Takes all events that the SDK has. Tracks are decoded as they are told, in the worker's store.
+    pub(crate) fn take_events(&mut self, client: &mut Client, tracks: &mut Tracks) {
+        let stint = tracks.stint(self.index);
+        if stint != self.copies.as_ref().map(|copies| copies.stint) {
+            self.copies = stint.map(|stint| Box::new(OwnCopies::new(stint)));
+        }
+        loop {
+            let copies = self.copies.as_deref_mut();
+            let Some(event) = client.poll_event_with(&mut Store { tracks, copies }) else {
+                return;
+            };
             self.handle_event(&event, client);
         }
-        true
     }
 
     fn handle_event(&mut self, event: &ClientEvent, client: &Client) {
         match *event {
-            ClientEvent::Enter { tick, entity, .. } => {
-                self.counts.entered += 1;
+            ClientEvent::Enter {
+                tick,
+                subject,
+                entity,
+                ..
+            } => {
                 self.start.get_or_insert(tick);
-                self.handle_edge(ToldEdge {
+                let edge = ToldEdge {
                     tick,
+                    subject,
                     entity,
                     enter: true,
-                });
+                };
+                self.counts.entered += 1;
+                self.handle_edge(edge);
+                if self.plant == Some(Plant::Double) && self.counts.entered.is_multiple_of(DOUBLE_ONE_IN) {
+                    self.handle_edge(edge);
+                }
             }
-            ClientEvent::Leave { tick, entity, .. } => {
+            ClientEvent::Leave {
+                tick,
+                subject,
+                entity,
+                ..
+            } => {
                 self.counts.left += 1;
                 self.handle_edge(ToldEdge {
                     tick,
+                    subject,
                     entity,
                     enter: false,
                 });
             }
             ClientEvent::Event { .. } => self.counts.events += 1,
-            ClientEvent::CommandResult { ref refused, .. } => {
-                if let Some(why) = refused {
-                    self.handle_refusal(why);
-                }
-            }
+            ClientEvent::CommandResult {
+                refused: Some(ref why),
+                ..
+            } => self.handle_refusal(why),
             ClientEvent::Corrected { .. } => self.handle_correction(client),
-            ClientEvent::Joined
-            | ClientEvent::Change { .. }
-            | ClientEvent::Owner { .. }
-            | ClientEvent::Closed(_) => {}
+            _ => {}
         }
     }
 
@@ -212,6 +259,10 @@ impl Bot {
 
     /// One tick of the referee: compares what the client holds with the truth. `end` is the last tick whose view
     /// is compared.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the client, the moment, and where it is entered"
+    )]
     pub(crate) fn check(
         &mut self,
         client: &Client,
@@ -219,16 +270,22 @@ impl Bot {
         truth: &Truth,
         measuring: bool,
         end: Option<Tick>,
+        tracks: &mut Tracks,
         tally: &mut Tally,
     ) {
+        if self.joined_us == 0 {
+            self.joined_us = now_us;
+        }
         self.begin(truth);
+        // Who comes while others are measured is given the time that they had.
+        let measuring = measuring && (self.covered || now_us - self.joined_us >= JOIN_ALLOWANCE_US);
         if let Some(newest) = truth.newest().filter(|_| measuring) {
             self.view.measure_from(newest.tick);
         }
         if let Some(end) = end {
             self.view.end_with(end);
         }
-        self.view.advance(truth);
+        self.view.advance(truth, self.telling(client));
         if let Some(obedience) = &mut self.obedience {
             obedience.advance(truth);
         }
@@ -237,30 +294,53 @@ impl Bot {
         if in_view != self.counts.entered.wrapping_sub(self.counts.left) {
             self.counts.inconsistent += 1;
         }
-        let moment = moment(&self.counts, &self.joined, &self.view, client, now_us, truth);
-        self.sampler.sample(&moment, measuring, &mut self.coverage, tally);
-        let bytes = client.counters().bytes.total();
-        tally.live_bytes += bytes - std::mem::replace(&mut self.bytes_shown, bytes);
+        let moment = Moment {
+            client,
+            edges: self.counts.entered + self.counts.left,
+            clock: truth.clock().unwrap_or(&self.clock),
+            now_us,
+            truth,
+            check: &self.view,
+            own: self.row,
+        };
+        let is_fresh = self
+            .sampler
+            .sample(&moment, measuring, tracks, &mut self.coverage, tally);
+        self.covered |= is_fresh && (!self.has_truth || self.view.is_complete());
+        let bytes = client.counters().bytes;
+        let before = std::mem::replace(&mut self.bytes_shown, bytes);
+        add_bytes(&mut tally.live.bytes, &bytes_since(&bytes, &before));
+    }
+
+    /// All that the client was told of a tick it was told at once, so what it has heard of is told; but a track tells
+    /// nothing for a period, and states come beside the stream.
+    fn telling(&self, client: &Client) -> Telling {
+        let seen = client.seen_tick().unwrap_or_default();
+        Telling {
+            is_crowd: client.view().is_crowd(),
+            through: client.told_tick().max(seen - u64::from(self.crowd_period) - 2),
+        }
+    }
+
+    /// Whether it has held all of its true view at one time, none of it stale.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.covered
     }
 
     /// Starts the comparisons once the truth knows the avatar and the client has its first view.
     fn begin(&mut self, truth: &Truth) {
-        let (Some(start), Some(row), Some(oldest)) =
-            (self.start, truth.row(self.joined.entity), truth.oldest())
-        else {
-            return;
-        };
         if self.view.is_started() {
             return;
         }
+        let (Some(start), Some(row), Some(oldest)) = (self.start, truth.row(self.entity), truth.oldest())
+        else {
+            return;
+        };
         if oldest.tick > start {
             self.counts.unchecked = 1;
         }
-        let sight = Sight {
-            radius: self.joined.rules.radius_aoi,
-            sees: self.sees,
-        };
-        self.view.start(start, row, sight);
+        self.row = Some(row);
+        self.view.start(start, row, self.sight);
     }
 
     /// The bot starts to walk: from here on its avatar must obey.
@@ -269,10 +349,10 @@ impl Bot {
         if !self.has_truth {
             return true;
         }
-        let Some(row) = truth.row(self.joined.entity) else {
+        let Some(row) = truth.row(self.entity) else {
             return false;
         };
-        let obedience = Obedience::new(row, start, self.joined.intent_seq, self.joined.position);
+        let obedience = Obedience::new(row, start, self.start_seq, self.start_position);
         self.obedience = Some(obedience);
         true
     }
@@ -289,21 +369,33 @@ impl Bot {
         applied && end.is_none_or(seen)
     }
 
-    /// The last comparison, of everything, and all counts.
+    /// The last comparison, of everything, and all counts. `early`: the run goes on, and what the client did last is
+    /// still under way.
     pub(crate) fn finish(
         mut self,
         client: &Client,
         now_us: u64,
         truth: &Truth,
+        early: bool,
         tally: &mut Tally,
     ) -> BotCounts {
-        if client.closed().is_none() {
-            let moment = moment(&self.counts, &self.joined, &self.view, client, now_us, truth);
+        if client.closed().is_none() && !early {
+            let moment = Moment {
+                client,
+                edges: self.counts.entered + self.counts.left,
+                clock: truth.clock().unwrap_or(&self.clock),
+                now_us,
+                truth,
+                check: &self.view,
+                own: self.row,
+            };
             self.sampler.compare_properties(&moment, 0, 1, tally);
         }
         let mut counts = self.counts;
         let applied = client.own_authoritative().map_or(IntentSeq(0), |(seq, _)| seq);
-        counts.intents_lost = u64::from(self.newest.0.saturating_sub(applied.0));
+        if !early {
+            counts.intents_lost = u64::from(self.newest.0.saturating_sub(applied.0));
+        }
         if let Some(obedience) = &self.obedience {
             counts.obedience_checked = obedience.checked;
             counts.disobeyed = obedience.disobeyed;
@@ -311,244 +403,15 @@ impl Bot {
         if self.has_truth && !self.view.is_started() {
             counts.unchecked = 1;
         }
-        counts.view = self.view.finish();
         if self.has_truth {
             counts.coverage = self.coverage.finish();
         }
+        counts.view = self.view.finish(truth, early);
         counts
     }
 }
 
-fn moment<'a>(
-    counts: &BotCounts,
-    joined: &'a Joined,
-    view: &'a ViewCheck,
-    client: &'a Client,
-    now_us: u64,
-    truth: &'a Truth,
-) -> Moment<'a> {
-    Moment {
-        client,
-        edges: counts.entered + counts.left,
-        clock: truth.clock().unwrap_or(&joined.clock),
-        now_us,
-        truth,
-        true_view: &view.truth,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::Trust;
-    use crate::stage::{self, MOOD, Stage};
-    use myriad_client::quic::Fingerprint;
-    use myriad_wire::client::{Leave, LeaveReason, ServerMessage, ViewUpdate};
-    use myriad_wire::track::Level;
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    /// Ten entities stand in a row, a metre apart.
-    const STANDING: [(f64, f64); 10] = [
-        (0.0, 0.0),
-        (1.0, 0.0),
-        (2.0, 0.0),
-        (3.0, 0.0),
-        (4.0, 0.0),
-        (5.0, 0.0),
-        (6.0, 0.0),
-        (7.0, 0.0),
-        (8.0, 0.0),
-        (9.0, 0.0),
-    ];
-
-    struct Run {
-        stage: Stage,
-        bot: Bot,
-        tally: Tally,
-    }
-
-    impl Run {
-        fn new() -> Self {
-            let mut options = BotsOptions::new(
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-                Trust::Fingerprint(Fingerprint([0; 32])),
-            );
-            options.truth = Some(crate::TruthSource {
-                url: String::new(),
-                token: None,
-            });
-            let mut stage = Stage::new(&STANDING);
-            let joined = stage.client.joined().expect("it has joined").clone();
-            let mut bot = Bot::new(0, &options, &joined);
-            assert!(bot.take_events(&mut stage.client));
-            assert!(bot.begin_walk(&stage.truth));
-            Self {
-                stage,
-                bot,
-                tally: Tally::default(),
-            }
-        }
-
-        fn check(&mut self) {
-            assert!(self.bot.take_events(&mut self.stage.client));
-            let now_us = self.stage.now_us();
-            let (client, truth) = (&self.stage.client, &self.stage.truth);
-            self.bot.check(client, now_us, truth, true, None, &mut self.tally);
-        }
-
-        /// A tick of an honest server, the avatar `off` metres from where its client took it.
-        fn tick(&mut self, off: f64) {
-            self.bot.walk(&mut self.stage.client);
-            self.stage.take_intents();
-            let own = self.bot.position.to_metres();
-            let mut metres = STANDING;
-            metres[0] = (own.x + off, own.z);
-            self.stage.honest_tick(&metres, Level::NEAR);
-            self.check();
-        }
-
-        fn finish(mut self) -> (BotCounts, Tally) {
-            let now_us = self.stage.now_us();
-            let (client, truth) = (&self.stage.client, &self.stage.truth);
-            let counts = self.bot.finish(client, now_us, truth, &mut self.tally);
-            (counts, self.tally)
-        }
-    }
-
-    #[test]
-    fn with_an_honest_server_nothing_is_found_wrong() {
-        let mut run = Run::new();
-        (0..50).for_each(|_| run.tick(0.0));
-        let (counts, tally) = run.finish();
-        assert_eq!(counts.view, ViewCounts::default());
-        assert_eq!(
-            (counts.entered, counts.inconsistent, counts.unchecked),
-            (10, 0, 0)
-        );
-        assert_eq!(
-            (counts.corrections, counts.intents_sent, counts.intents_lost),
-            (0, 50, 0)
-        );
-        assert_eq!((counts.obedience_checked, counts.disobeyed), (51, 0));
-        assert_eq!(counts.coverage.expect("measured").min, 1.0);
-        assert_eq!((tally.client_ticks, tally.pairs), (50, 500));
-        assert_eq!(tally.properties_wrong, 0);
-        assert!(tally.properties > 0);
-    }
-
-    #[test]
-    fn an_avatar_beside_its_way_is_disobedience_and_a_correction() {
-        let mut run = Run::new();
-        (0..5).for_each(|_| run.tick(0.0));
-        run.tick(0.5);
-        let (counts, _) = run.finish();
-        assert_eq!(
-            (counts.disobeyed, counts.corrections),
-            (0, 1),
-            "the own record is read first"
-        );
-
-        let mut run = Run::new();
-        run.bot.walk(&mut run.stage.client);
-        run.stage.take_intents();
-        // The truth is elsewhere while the client is told what it expects.
-        let mut metres = STANDING;
-        metres[0].0 += 3.0;
-        let told = run.stage.next_tick(&metres);
-        run.stage.tell_truth(&told);
-        run.check();
-        assert_eq!(run.finish().0.disobeyed, 1);
-    }
-
-    #[test]
-    fn intents_never_applied_are_lost() {
-        let mut run = Run::new();
-        (0..5).for_each(|_| run.tick(0.0));
-        (0..3).for_each(|_| run.bot.walk(&mut run.stage.client));
-        assert!(!run.bot.is_settled(&run.stage.client, &run.stage.truth, None));
-        assert_eq!(run.finish().0.intents_lost, 3);
-    }
-
-    #[test]
-    fn a_leave_that_is_not_true_is_found() {
-        let mut run = Run::new();
-        (0..5).for_each(|_| run.tick(0.0));
-        run.stage.send_view(ViewUpdate {
-            leaves: vec![Leave {
-                subject: stage::subject(7),
-                reason: LeaveReason::OutOfView,
-            }],
-            ..ViewUpdate::default()
-        });
-        (0..5).for_each(|_| run.tick(0.0));
-        let (counts, _) = run.finish();
-        assert_eq!(
-            (counts.left, counts.view.edges_extra, counts.view.missing),
-            (1, 1, 1)
-        );
-    }
-
-    #[test]
-    fn a_mood_that_is_not_true_any_more_is_wrong_after_three_seconds() {
-        let mut run = Run::new();
-        run.tick(0.0);
-        let mut told = run.stage.next_tick(&STANDING);
-        told.changes = vec![(stage::entity(4), vec![(MOOD, Value::Int(7))])];
-        run.stage.tell_truth(&told);
-        // The client is never told of it.
-        (0..29).for_each(|_| run.tick(0.0));
-        assert_eq!(run.tally.properties_wrong, 0);
-        run.tick(0.0);
-        run.tick(0.0);
-        assert_eq!(run.finish().1.properties_wrong, 1);
-    }
-
-    #[test]
-    fn a_mood_that_is_news_to_the_truth_is_not_judged() {
-        let mut run = Run::new();
-        (0..40).for_each(|_| run.tick(0.0));
-        let compared = run.tally.properties;
-        let _untold = run.stage.next_tick(&STANDING);
-        run.stage.send_mood(4, 7);
-        assert!(run.bot.take_events(&mut run.stage.client));
-        let (_, tally) = run.finish();
-        assert_eq!((tally.properties, tally.properties_wrong), (compared, 0));
-    }
-
-    #[test]
-    fn a_mood_told_in_time_is_right() {
-        let mut run = Run::new();
-        run.tick(0.0);
-        let mut told = run.stage.next_tick(&STANDING);
-        told.changes = vec![(stage::entity(4), vec![(MOOD, Value::Int(7))])];
-        run.stage.tell_truth(&told);
-        run.stage.send_mood(4, 7);
-        (0..60).for_each(|_| run.tick(0.0));
-        assert_eq!(run.finish().1.properties_wrong, 0);
-    }
-
-    #[test]
-    fn refused_commands_are_counted_and_moods_change_every_five_seconds() {
-        let mut run = Run::new();
-        let mut moods = 0;
-        for _ in 0..500 {
-            run.tick(0.0);
-            while let Some(bytes) = run.stage.client.poll_stream() {
-                moods += bytes.windows(4).filter(|window| window == b"mood").count();
-            }
-            // Unanswered commands would fill up the SDK's queue.
-            for seq in 1..=64 {
-                let result = myriad_wire::client::CommandResult {
-                    seq: myriad_wire::CommandSeq(seq),
-                    refused: Some("no".into()),
-                };
-                run.stage.send(&ServerMessage::CommandResult(result));
-            }
-        }
-        assert_eq!(moods, 10);
-        let refused = run.bot.refusals.clone();
-        let counts = run.finish().0;
-        assert!(counts.commands_refused >= 10);
-        assert_eq!(refused, [("no".to_owned(), counts.commands_refused as u32)]);
-    }
-}
+mod crowd_tests;
+#[cfg(test)]
+mod tests;

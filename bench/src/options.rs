@@ -2,9 +2,10 @@
 
 use crate::motion::MotionKind;
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use myriad_client::quic::Fingerprint;
 pub use myriad_client::quic::ServerTrust as Trust;
+use serde::Serialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,29 @@ pub struct TruthSource {
     pub url: String,
     /// Its bearer token, if it asks for one.
     pub token: Option<String>,
+}
+
+/// How clients decode tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Decode {
+    /// Every client decodes everything, on its own memory.
+    Own,
+    /// Clients that hold the same state and receive the same bytes share one decoded state. Some decode on their own
+    /// beside it, and what they come to is compared.
+    Interned,
+}
+
+/// A fault put into the bots on purpose, which a run must find: a test of the harness itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Plant {
+    /// Now and then a track is decoded with one wrong bit.
+    Decoder,
+    /// Now and then an update of a track or a near state is not taken in.
+    Skip,
+    /// Now and then an enter is told twice.
+    Double,
 }
 
 /// What a run of bots is asked to do.
@@ -55,6 +79,18 @@ pub struct BotsOptions {
     pub server_pids: Vec<u32>,
     /// Threads that run the bots.
     pub workers: usize,
+    /// Clients that share one UDP socket.
+    pub clients_per_socket: u32,
+    /// How tracks are decoded; `None`: interned above [`INTERNED_ABOVE`] clients.
+    pub decode: Option<Decode>,
+    /// The first so many clients read only a tenth of what they are sent. They are reported apart.
+    pub slow: u32,
+    /// So many clients a second leave while measuring, and as many new ones join.
+    pub churn_per_s: f64,
+    /// Every socket is replaced once while measuring, so that each client's address changes.
+    pub rebind: bool,
+    /// The fault to be found.
+    pub plant: Option<Plant>,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
     /// Neither progress nor report for people.
@@ -83,11 +119,33 @@ impl BotsOptions {
             truth: None,
             server_pids: Vec::new(),
             workers: 1,
+            clients_per_socket: DEFAULT_CLIENTS_PER_SOCKET,
+            decode: None,
+            slow: 0,
+            churn_per_s: 0.0,
+            rebind: false,
+            plant: None,
             json: None,
             quiet: false,
         }
     }
+
+    /// How tracks are decoded.
+    #[must_use]
+    pub fn decode(&self) -> Decode {
+        self.decode.unwrap_or(if self.clients > INTERNED_ABOVE {
+            Decode::Interned
+        } else {
+            Decode::Own
+        })
+    }
 }
+
+/// With more clients tracks are decoded once for all, unless it is asked for otherwise.
+pub const INTERNED_ABOVE: u32 = 5_000;
+/// A gateway sends all of a tick at once, and a socket that the system gives only its usual 208 KiB holds some 90 full
+/// packets: those of more clients would be lost in every tick.
+pub const DEFAULT_CLIENTS_PER_SOCKET: u32 = 16;
 
 /// The name that a self-signed certificate of a development server is issued for.
 pub const DEFAULT_SERVER_NAME: &str = "localhost";
@@ -160,6 +218,24 @@ pub struct BotsArgs {
     /// Threads that run the clients.
     #[arg(long, default_value_t = 1, value_parser = parse_workers)]
     pub workers: usize,
+    /// Clients that share one UDP socket.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CLIENTS_PER_SOCKET, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients_per_socket: u32,
+    /// How tracks are decoded [default: interned above 5,000 clients].
+    #[arg(long, value_enum)]
+    pub decode: Option<Decode>,
+    /// So many of the clients read only a tenth of what they are sent.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub slow: u32,
+    /// So many clients a second leave while measuring, and as many new ones join.
+    #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
+    pub churn: f64,
+    /// Replace every socket once while measuring.
+    #[arg(long)]
+    pub rebind: bool,
+    /// Plant a fault that the run must find (a test of the harness).
+    #[arg(long, value_enum, hide = true)]
+    pub plant: Option<Plant>,
     /// Print neither progress nor report.
     #[arg(long)]
     pub quiet: bool,
@@ -205,6 +281,9 @@ impl BotsArgs {
         if !(1.0..=86_400.0).contains(&self.seconds) {
             bail!("--seconds {}: between one second and one day", self.seconds);
         }
+        if !(0.0..=10_000.0).contains(&self.churn) {
+            bail!("--churn {}: between 0 and 10,000 clients a second", self.churn);
+        }
         let mut options = BotsOptions::new(servers[0], trust);
         options.servers = servers;
         options.server_name = self.server_name;
@@ -219,6 +298,12 @@ impl BotsArgs {
         options.truth = self.truth.map(|url| TruthSource { url, token });
         options.server_pids = self.server_pid;
         options.workers = self.workers;
+        options.clients_per_socket = self.clients_per_socket;
+        options.decode = self.decode;
+        options.slow = self.slow;
+        options.churn_per_s = self.churn;
+        options.rebind = self.rebind;
+        options.plant = self.plant;
         options.json = self.json;
         options.quiet = self.quiet;
         Ok(options)

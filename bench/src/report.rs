@@ -6,8 +6,12 @@
 use crate::header::Header;
 use crate::histogram::Percentiles;
 use crate::motion::MotionKind;
+use crate::options::{Decode, Plant};
+use crate::series::Series;
+use crate::tracks::DecodeCounts;
 use anyhow::Context;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a run of bots found out.
@@ -24,10 +28,13 @@ pub struct Report {
     pub entities: u32,
     /// Ticks per second of the space.
     pub hz: f64,
-    /// How states were decoded: `own` means that every client decoded everything by itself.
-    pub decode: &'static str,
+    /// How tracks were decoded.
+    pub decode: Decode,
     /// How the bots walked.
     pub motion: MotionKind,
+    /// The fault planted into the bots, of a test of the harness itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plant: Option<Plant>,
     /// Whether a truth trace was there to compare with.
     pub truth: bool,
     /// What was compared where not everything was, in words.
@@ -70,6 +77,13 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_s: Option<Percentiles>,
 
+    /// From the start of a client's connection until it held all of its true view, none of it stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub covered_s: Option<Percentiles>,
+    /// From the start of the run until all clients did. Absent if one never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_covered_s: Option<f64>,
+
     /// States of one entity and one new tick that one client decoded, per second over all clients.
     pub updates_per_s: f64,
     /// The same for each second of the server's CPU time.
@@ -85,6 +99,15 @@ pub struct Report {
     /// The server's CPU time per client, in microseconds per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_client_s: Option<f64>,
+    /// Time that each stage of the server took while measuring, in seconds, as the server's metrics say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stages_cpu_s: Option<BTreeMap<String, f64>>,
+    /// How long the ticks of the server's roles took, as the server's metrics say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tick_ms: Option<TickTimes>,
+    /// Ticks that took longer than their period, as the server's metrics say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overruns: Option<u64>,
     /// Ticks of the truth trace while measuring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticks: Option<Ticks>,
@@ -99,6 +122,17 @@ pub struct Report {
     /// What was compared with the truth beside the states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<TruthChecks>,
+    /// What came of decoding tracks.
+    pub decoding: Decoding,
+    /// The clients that read slowly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
+    /// The clients that came and went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<Churn>,
+    /// The run over time and over distance.
+    #[serde(skip_serializing_if = "Series::is_empty")]
+    pub series: Series,
 }
 
 /// How much was compared.
@@ -118,6 +152,8 @@ pub struct Sampled {
     pub shown_positions: u64,
     /// One in how many entities is asked for its shown position at each client and tick, in rotation.
     pub shown_one_in: u32,
+    /// The same of members of tracks.
+    pub crowd_shown_one_in: u32,
     /// Properties compared with the truth.
     pub properties: u64,
 }
@@ -160,9 +196,13 @@ pub struct BytesPerClient {
     pub total: f64,
     /// Chunks of the near tier.
     pub near: f64,
-    /// Chunks of the crowd tier.
+    /// States of the crowd tier.
     pub crowd_state: f64,
-    /// Messages on the stream: enters, leaves, properties, events, owner updates.
+    /// Who joins and leaves the crowd's tracks.
+    pub crowd_membership: f64,
+    /// Tracks that are new to a client.
+    pub crowd_keyframe: f64,
+    /// All other messages on the stream: enters, leaves, identities, properties, events, owner updates.
     pub identity: f64,
     /// Payload headers with the own record.
     pub own: f64,
@@ -185,8 +225,10 @@ pub struct CpuSeconds {
     /// The server's processes, user and system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<f64>,
-    /// The bots' threads less their checks: network, cryptography, decoding, walking.
+    /// The bots' threads less decoding and checks: network, cryptography, walking.
     pub bots_net: f64,
+    /// The SDK's part: what came is taken in and told. Decoding beside the interner counts to it.
+    pub bots_decode: f64,
     /// The checks: in the bots' threads, and the thread that reads the truth.
     pub bots_verify: f64,
 }
@@ -226,8 +268,12 @@ pub struct Views {
     pub doubled: u64,
     /// Times at which the SDK's view was not what its enters and leaves add up to.
     pub inconsistent: u64,
-    /// Edges of the true view that were told with a later or earlier tick, while measuring.
+    /// Edges of the true view that were told with another tick, or in a crowd beyond what is tolerated, while measuring.
     pub late: u64,
+    /// Of the late: those that were told subject by subject.
+    pub late_near: u64,
+    /// Of the late: those of a crowd, which may take a crowd period and two ticks.
+    pub late_beyond_period: u64,
     /// The same before the measurement: a gateway may pause a client that still takes in its first view.
     pub late_joining: u64,
     /// Edges of the true view that were never told.
@@ -238,6 +284,8 @@ pub struct Views {
     pub missing: u64,
     /// Subjects that clients had at the end and the true view has not.
     pub extra: u64,
+    /// Of the extra: those that are no more.
+    pub ghosts: u64,
     /// Clients whose view could not be compared, because the trace does not reach back to its beginning.
     pub unchecked: u64,
 }
@@ -259,6 +307,64 @@ pub struct TruthChecks {
     pub speeding: u64,
     /// Property values that had not been true for more than 3 s.
     pub properties_wrong: u64,
+}
+
+/// How long ticks took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TickTimes {
+    /// A lane's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Percentiles>,
+    /// A gateway's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Percentiles>,
+}
+
+/// What came of decoding tracks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Decoding {
+    /// Records decoded for all clients that share what comes of them.
+    pub shared_decoded: u64,
+    /// Records for which that was there already.
+    pub shared_found: u64,
+    /// Records that clients decoded on their own as well, and compared.
+    pub compared: u64,
+    /// Those of which something else came.
+    pub decode_differences: u64,
+    /// Shared states that were not compared with the truth, because that did not come in time.
+    pub unverified: u64,
+}
+
+impl Decoding {
+    pub(crate) fn of(counts: &DecodeCounts) -> Self {
+        Self {
+            shared_decoded: counts.decoded,
+            shared_found: counts.shared,
+            compared: counts.compared,
+            decode_differences: counts.differences,
+            unverified: counts.unverified,
+        }
+    }
+}
+
+/// Clients that read a tenth of what they are sent while the others are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Slow {
+    /// How many.
+    pub clients: u32,
+    /// Of which were lost.
+    pub lost: u32,
+    /// How stale what they held was.
+    pub staleness_ms: Staleness,
+}
+
+/// Clients that left or joined while others were measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Churn {
+    /// Clients that left, or came, in the middle of the run.
+    pub left: u64,
+    /// Entities that were no more and that a client still had in view, at its end.
+    pub ghosts: u64,
 }
 
 impl Report {

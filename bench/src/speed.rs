@@ -106,6 +106,7 @@ mod tests {
             speed_max: speed_max_m_s * 1024,
             burst_ms: 200,
             radius_aoi: 0,
+            crowd_period: 1,
         }
     }
 

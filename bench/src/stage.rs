@@ -1,12 +1,16 @@
 //! A stage for tests: a client of the SDK, the truth, and between them a server that says whatever a test wants,
 //! without a network and in virtual time.
 
+mod crowd;
+
 use crate::truth::Truth;
 use crate::truth::tests::{CLOCK, told};
 use myriad_client::{Client, ClientConfig};
 use myriad_wire::client::{Change, Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome};
+use myriad_wire::crowd::Track;
+use myriad_wire::limits::VERSION_MAX;
 use myriad_wire::payload::{Intents, OwnRecord, PayloadHeader, put_chunk, put_group};
-use myriad_wire::track::{Level, encode_chunks};
+use myriad_wire::track::{Level, Told, encode_chunks};
 use myriad_wire::truth::TruthTick;
 use myriad_wire::{
     EntityId, Generation, IntentSeq, KindId, LaneHandle, Pos, PropertyIndex, SessionId, Slot, SpaceId,
@@ -25,6 +29,8 @@ pub(crate) struct Stage {
     pub(crate) tick: Tick,
     view_seq: u64,
     own: OwnRecord,
+    /// Tells the view once the crowd has begun.
+    track: Option<Track>,
 }
 
 pub(crate) fn subject(row: u32) -> SubjectRef {
@@ -62,6 +68,7 @@ pub(crate) fn joined(position: Pos) -> Joined {
             speed_max: 6 * 1024,
             burst_ms: 500,
             radius_aoi: 3200,
+            crowd_period: 5,
         },
         kinds: Vec::new(),
     }
@@ -79,6 +86,8 @@ impl Stage {
                 key: String::new(),
                 space: SpaceId(1),
                 agent: "stage".into(),
+                identities_per_tick: 0,
+                tell_crowd_edges: true,
             }),
             truth: Truth::default(),
             tick: Tick(0),
@@ -87,9 +96,10 @@ impl Stage {
                 position: first.entities[0].position,
                 ..OwnRecord::default()
             },
+            track: None,
         };
         stage.send(&ServerMessage::Welcome(Welcome {
-            version: 1,
+            version: VERSION_MAX,
             features: 0,
         }));
         stage.send(&ServerMessage::LoggedIn(LoggedIn {
@@ -175,7 +185,12 @@ impl Stage {
     pub(crate) fn send_states(&mut self, level: Level, states: &[(Slot, Pos)]) {
         let members: Vec<_> = states
             .iter()
-            .map(|(slot, position)| (*slot, position.to_wire()))
+            .map(|(slot, position)| Told {
+                slot: *slot,
+                position: position.to_wire(),
+                version: 0,
+                changed: false,
+            })
             .collect();
         let mut chunks: Vec<Vec<u8>> = Vec::new();
         encode_chunks(level, self.tick, &members, |chunk| chunks.push(chunk.to_vec()));

@@ -101,6 +101,34 @@ impl Report {
         if let Some(join) = self.join_s {
             line(f, "join", format_args!("{}", figures(join, 3, "s")))?;
         }
+        if let Some(covered) = self.all_covered_s {
+            line(
+                f,
+                "",
+                format_args!("all held all of their view after {covered:.2} s"),
+            )?;
+        }
+        if let Some(slow) = self.slow {
+            let staleness = slow
+                .staleness_ms
+                .all
+                .map_or_else(String::new, |all| figures(all, 0, "ms"));
+            line(
+                f,
+                "slow",
+                format_args!(
+                    "{} clients, {} lost, staleness {staleness}",
+                    slow.clients, slow.lost
+                ),
+            )?;
+        }
+        if let Some(churn) = self.churn {
+            line(
+                f,
+                "churn",
+                format_args!("{} came or went, {} ghosts", churn.left, churn.ghosts),
+            )?;
+        }
         let views = &self.views;
         line(
             f,
@@ -118,8 +146,15 @@ impl Report {
             f,
             "bytes",
             format_args!(
-                "{:.0} per client and second: near {:.0}, crowd {:.0}, identity {:.0}, own {:.0}, transport {:.0}",
-                bytes.total, bytes.near, bytes.crowd_state, bytes.identity, bytes.own, bytes.transport
+                "{:.0} per client and second: near {:.0}, crowd {:.0} + membership {:.0} + keyframes {:.0}, identity {:.0}, own {:.0}, transport {:.0}",
+                bytes.total,
+                bytes.near,
+                bytes.crowd_state,
+                bytes.crowd_membership,
+                bytes.crowd_keyframe,
+                bytes.identity,
+                bytes.own,
+                bytes.transport
             ),
         )?;
         line(f, "updates", format_args!("{:.0} per second", self.updates_per_s))?;
@@ -131,8 +166,8 @@ impl Report {
             f,
             "CPU",
             format_args!(
-                "server {server}, bots {:.2} s, their checks {:.2} s",
-                cpu.bots_net, cpu.bots_verify
+                "server {server}, bots {:.2} s, their decoding {:.2} s, their checks {:.2} s",
+                cpu.bots_net, cpu.bots_decode, cpu.bots_verify
             ),
         )?;
         let rss = &self.rss_mib;
@@ -185,6 +220,18 @@ impl Report {
             f,
             "properties",
             format_args!("{} of {} wrong", checks.properties_wrong, self.sampled.properties),
+        )?;
+        let decoding = &self.decoding;
+        line(
+            f,
+            "decoding",
+            format_args!(
+                "{} records for all, {} found again, {} compared with own, {} different",
+                decoding.shared_decoded,
+                decoding.shared_found,
+                decoding.compared,
+                decoding.decode_differences
+            ),
         )?;
         let late = ticks
             .late_ms

@@ -12,12 +12,12 @@ use crate::histogram::Histogram;
 use crate::properties::Properties;
 use crate::speed::Speeds;
 use myriad_wire::truth::TruthTick;
-use myriad_wire::{EntityId, IntentSeq, LaneId, Pos, SpaceClock, Tick};
+use myriad_wire::{EntityId, Generation, IntentSeq, LaneId, Pos, Slot, SpaceClock, SubjectRef, Tick};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Seconds of ticks that are remembered. A state older than that is not compared with its tick's truth.
-const REMEMBERED_S: f64 = 6.0;
+const REMEMBERED_S: f64 = 8.0;
 /// Most entities over a whole run. A run that reaches it ends with an error.
 pub(crate) const ROWS_MAX: usize = 1 << 21;
 
@@ -40,6 +40,8 @@ pub(crate) struct TickTruth {
     pub(crate) high: [i32; 3],
     /// The layers that all the living have.
     pub(crate) layers_common: u32,
+    /// The same in two ticks only if the same rows are alive, on the same layers.
+    pub(crate) alive_version: u64,
 }
 
 /// What the lane told so far.
@@ -48,6 +50,10 @@ pub(crate) struct Truth {
     clock: Option<SpaceClock>,
     lane: Option<LaneId>,
     rows: HashMap<EntityId, Row, BuildHasherDefault<IdHasher>>,
+    /// By slot: the last two lives that it had, the newer one first.
+    slots: Vec<[Option<(Generation, Row)>; 2]>,
+    /// By row: the slot and life that it had last.
+    names: Vec<(Slot, Generation)>,
     /// Ascending by tick; ticks that the lane jumped over are absent.
     ring: VecDeque<TickTruth>,
     skipped_last: u64,
@@ -61,7 +67,7 @@ pub(crate) struct Truth {
 /// Hashes entity ids, which the server hands out and nobody chooses, by one multiplication: a client's view is
 /// looked up anew after every enter and leave.
 #[derive(Clone, Copy, Debug, Default)]
-struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -117,15 +123,18 @@ impl Truth {
         let mut truth = self.reuse(told);
         truth.tick = told.tick;
         for entity in &told.entities {
-            let row = self.row_of(entity.entity)? as usize;
+            let row = self.add_row(entity.entity)? as usize;
+            self.name(row, entity.slot, entity.generation);
             truth.put(row, entity.position, entity.layers, entity.intent_seq);
         }
         self.entities_max = self.entities_max.max(told.entities.len() as u32);
         for (entity, properties) in &told.changes {
-            let row = self.row_of(*entity)?;
+            let row = self.add_row(*entity)?;
             self.properties.handle_change(row, told.tick, properties);
         }
         if let Some(last) = self.ring.back() {
+            let same = last.alive == truth.alive && last.layers == truth.layers;
+            truth.alive_version = last.alive_version + u64::from(!same);
             let seconds = told.tick.since(last.tick) as f64 / told.clock.hz();
             self.speeds.handle_tick(last, &truth, seconds);
         }
@@ -150,12 +159,49 @@ impl Truth {
         truth
     }
 
-    fn row_of(&mut self, entity: EntityId) -> Result<Row, BadTrace> {
+    fn add_row(&mut self, entity: EntityId) -> Result<Row, BadTrace> {
         let next = self.rows.len();
         if next >= ROWS_MAX {
             return Err(BadTrace(format!("more than {ROWS_MAX} entities came and went")));
         }
         Ok(*self.rows.entry(entity).or_insert(next as Row))
+    }
+
+    fn name(&mut self, row: usize, slot: Slot, generation: Generation) {
+        let at = slot.0 as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, [None; 2]);
+        }
+        if self.names.len() <= row {
+            self.names.resize(row + 1, (Slot(u32::MAX), Generation(0)));
+        }
+        self.names[row] = (slot, generation);
+        let lives = &mut self.slots[at];
+        let life = Some((generation, row as Row));
+        if lives[0] != life {
+            *lives = [life, lives[0]];
+        }
+    }
+
+    /// The row of the entity that has, or had lately, this life of the slot.
+    #[inline]
+    pub(crate) fn row_in(&self, slot: Slot, generation: Generation) -> Option<Row> {
+        let lives = self.slots.get(slot.0 as usize)?;
+        let of_life = |life: &Option<(Generation, Row)>| life.filter(|(other, _)| *other == generation);
+        lives.iter().find_map(of_life).map(|(_, row)| row)
+    }
+
+    /// The row of a subject: by its identity if that is known.
+    pub(crate) fn row_of(&self, entity: Option<EntityId>, subject: SubjectRef) -> Option<Row> {
+        match entity {
+            Some(entity) => self.row(entity),
+            None => self.row_in(subject.slot, subject.generation),
+        }
+    }
+
+    /// The slot and life that the entity in `row` had last.
+    pub(crate) fn name_of(&self, row: Row) -> Option<(Slot, Generation)> {
+        self.names.get(row as usize).copied()
     }
 
     /// The row of an entity that the trace has told of.
@@ -173,6 +219,11 @@ impl Truth {
 
     pub(crate) fn oldest(&self) -> Option<&TickTruth> {
         self.ring.front()
+    }
+
+    /// The truth of `tick`, if it is remembered.
+    pub(crate) fn at(&self, tick: Tick) -> Option<&TickTruth> {
+        self.since(tick).next().filter(|truth| truth.tick == tick)
     }
 
     /// The remembered ticks from `tick` on, ascending.
@@ -363,7 +414,7 @@ pub(crate) mod tests {
             told.entities.truncate(1);
         }
         let truth = truth(&ticks);
-        assert_eq!(truth.oldest().expect("told").tick, Tick(39));
+        assert_eq!(truth.oldest().expect("told").tick, Tick(19));
         assert!(!truth.newest().expect("told").is_alive(1));
     }
 

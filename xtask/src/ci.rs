@@ -1,12 +1,12 @@
 //! What must hold before a change lands, cheapest first.
 
 use crate::command::cargo;
-use crate::{test, tidy};
+use crate::{fuzz, test, tidy};
 use anyhow::Result;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Leaves the tests out.
+    /// Leaves the tests and the fuzz targets out.
     #[arg(long)]
     no_test: bool,
 }
@@ -34,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if !options.no_test {
         test::run(&test::Options::default())?;
+        fuzz::run(&fuzz::Options::default())?;
     }
     Ok(())
 }

@@ -31,6 +31,11 @@ pub(crate) fn git<const N: usize>(args: [&str; N]) -> Shown {
     Shown::new(OsStr::new("git"), "git").args(args)
 }
 
+/// The shell script at `path` from the top of the repository.
+pub(crate) fn script(path: &str) -> Shown {
+    Shown::new(OsStr::new("sh"), "sh").args([path])
+}
+
 impl Shown {
     fn new(program: &OsStr, name: &str) -> Self {
         let mut command = Command::new(program);

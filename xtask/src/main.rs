@@ -1,8 +1,9 @@
-//! Project tasks: `cargo xtask test | tidy | ci | sim`. Each prints the commands that it runs, so that anyone can
+//! Project tasks: `cargo xtask test | tidy | fuzz | ci | sim`. Each prints the commands that it runs, so that anyone can
 //! run one of them alone. This crate knows cargo and the repository's files, and nothing of the server.
 
 mod ci;
 mod command;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -20,6 +21,7 @@ use std::process::ExitCode;
   cargo xtask test                       everything that is tested, as CI does it
   cargo xtask test -p myriad-wire        the tests of one crate
   cargo xtask tidy                       the rules that no linter knows
+  cargo xtask fuzz                       every fuzz target, 20 s each
   cargo xtask ci                         what .ci/run does, on this machine
   cargo xtask sim --seeds 1 --from 4711  one simulated cluster again, from its seed"
 )]
@@ -42,10 +44,17 @@ enum Task {
     #[command(after_help = "Example:
   cargo xtask tidy")]
     Tidy,
-    /// Everything that must hold before a change lands: formatting, lints, tidy, dependencies, tests.
+    /// Runs every fuzz target for a bounded time; see `server/aoi/fuzz` and `proto/wire/fuzz`.
+    ///
+    /// Prints SKIPPED where they can't be built; with CI=true in the environment that is a failure.
+    #[command(after_help = "Examples:
+  cargo xtask fuzz                                       all of them, 20 s each
+  cargo xtask fuzz --seconds 600 --target crowd_track    one of them, ten minutes")]
+    Fuzz(fuzz::Options),
+    /// Everything that must hold before a change lands: formatting, lints, tidy, dependencies, tests, fuzz targets.
     #[command(after_help = "Examples:
   cargo xtask ci
-  cargo xtask ci --no-test     all but the tests, in a minute or two")]
+  cargo xtask ci --no-test     all but the tests and fuzz targets, in a minute or two")]
     Ci(ci::Options),
     /// Runs the simulator over a range of seeds and prints the first one that fails.
     #[command(after_help = "Examples:
@@ -75,6 +84,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Test(options) => test::run(&options),
         Task::Tidy => tidy::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Sim { seeds, from } => cargo(["run", "--package", "myriad-sim", "--bin", "sim", "--"])
             .args(["--seeds", &seeds.to_string(), "--from", &from.to_string()])

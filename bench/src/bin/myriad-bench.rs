@@ -1,17 +1,19 @@
-//! Measures parts of Myriad by themselves: one subcommand each, all with `--seed` and `--json`; and draws what was
-//! measured.
+//! Measures Myriad: one subcommand for each thing that can be measured, all with `--seed` and `--json`; and draws what
+//! was measured.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use myriad_harness::aoi::allocations::Counting;
 use myriad_harness::aoi::chart::{self, ChartArgs};
-use myriad_harness::aoi::table::{self, TableArgs};
+use myriad_harness::aoi::table as aoi_table;
 use myriad_harness::aoi::{self, AoiArgs, OracleOutcome};
+use myriad_harness::commands::{self, CrowdArgs, SpreadArgs, TableArgs, table as crowd_table};
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Measures parts of Myriad by themselves.
+/// Measures Myriad: what real clients see of a server, and parts of it by themselves.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct CommandLine {
@@ -21,16 +23,33 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// A crowd in which every client knows every entity, measured at the clients.
+    Crowd(Box<CrowdArgs>),
+    /// A world larger than a view: every enter and leave at every client against the truth.
+    Spread(Box<SpreadArgs>),
+    /// What is promised about crowds, row by row.
+    CrowdTable(TableArgs),
     /// What the interest engine costs per tick.
     Aoi(AoiArgs),
     /// The interest engine in all the cases that it has to answer for, against what they must cost.
-    AoiTable(TableArgs),
+    AoiTable(aoi_table::TableArgs),
     /// Draws the recorded rows of `aoi-table` as an SVG.
     Chart(ChartArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match CommandLine::parse().bench {
+fn main() -> ExitCode {
+    run(CommandLine::parse().bench).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(bench: Bench) -> Result<ExitCode> {
+    match bench {
+        Bench::Crowd(args) => return commands::crowd(&args),
+        Bench::Spread(args) => return commands::spread(&args),
+        Bench::CrowdTable(args) if args.list => print!("{}", crowd_table::list()),
+        Bench::CrowdTable(args) => return crowd_table::run(&args),
         Bench::Aoi(args) => {
             let report = aoi::run(&args)?;
             println!("{report}");
@@ -39,13 +58,13 @@ fn main() -> anyhow::Result<()> {
                 "the engine differs from brute force"
             );
         }
-        Bench::AoiTable(args) if args.list => print!("{}", table::list()),
+        Bench::AoiTable(args) if args.list => print!("{}", aoi_table::list()),
         Bench::AoiTable(args) => {
-            let table = table::run(&args)?;
+            let table = aoi_table::run(&args)?;
             println!("{table}");
             ensure!(table.is_reached(), "not everything is what it must be");
         }
         Bench::Chart(args) => chart::run(&args)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

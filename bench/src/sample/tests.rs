@@ -3,9 +3,10 @@
 use super::*;
 use crate::stage::Stage;
 use crate::truth::tests::CLOCK;
-use crate::view::{Sight, ToldEdge, ViewCheck};
+use crate::view::{Sight, Telling, ToldEdge, ViewCheck};
 use myriad_client::ClientEvent;
 use myriad_wire::Slot;
+use myriad_wire::track::Level;
 
 /// A client whose samples are taken, and the server that it believes.
 struct Run {
@@ -14,6 +15,7 @@ struct Run {
     sampler: Sampler,
     coverage: Coverage,
     tally: Tally,
+    tracks: Tracks,
     edges: u64,
 }
 
@@ -30,9 +32,10 @@ impl Run {
         Self {
             stage: Stage::new(&PLACES),
             view,
-            sampler: Sampler::new(Rates::of(1)),
+            sampler: Sampler::new(Rates::of(1), 0),
             coverage: Coverage::default(),
             tally: Tally::default(),
+            tracks: Tracks::new(false, &crate::summary::tests::options()),
             edges: 0,
         }
     }
@@ -40,26 +43,43 @@ impl Run {
     /// A sample `late_us` after the arrival of the current tick.
     fn sample(&mut self, late_us: u64) {
         while let Some(event) = self.stage.client.poll_event() {
-            if let ClientEvent::Enter { tick, entity, .. } = event {
+            if let ClientEvent::Enter {
+                tick,
+                subject,
+                entity,
+                ..
+            } = event
+            {
                 self.edges += 1;
                 self.view.handle_told(ToldEdge {
                     tick,
+                    subject,
                     entity,
                     enter: true,
                 });
             }
         }
-        self.view.advance(&self.stage.truth);
+        let telling = Telling {
+            is_crowd: false,
+            through: self.stage.tick,
+        };
+        self.view.advance(&self.stage.truth, telling);
         let moment = Moment {
             client: &self.stage.client,
             edges: self.edges,
             clock: &CLOCK,
             now_us: self.stage.now_us() + late_us,
             truth: &self.stage.truth,
-            true_view: &self.view.truth,
+            check: &self.view,
+            own: Some(0),
         };
-        self.sampler
-            .sample(&moment, true, &mut self.coverage, &mut self.tally);
+        self.sampler.sample(
+            &moment,
+            true,
+            &mut self.tracks,
+            &mut self.coverage,
+            &mut self.tally,
+        );
     }
 }
 
@@ -83,7 +103,7 @@ fn an_honest_near_tier_is_as_fresh_as_its_journey_and_exact_to_its_grid() {
     // The very first sample shows enters of which no state is known: older than the near tier's states.
     assert_eq!(run.tally.all_ms.max(), 3.0);
     assert_eq!(run.tally.near_ms.total(), 160);
-    assert!(run.tally.codec_near <= 8 && run.tally.codec_states == 80);
+    assert!(run.tally.codec.near <= 8 && run.tally.codec.compared == 80);
     assert_eq!(run.coverage.finish().expect("measured").min, 1.0);
     let shown = run.tally.shown_all.quantile(0.99).expect("measured");
     // Three milliseconds' walk and the grid.
@@ -94,13 +114,13 @@ fn an_honest_near_tier_is_as_fresh_as_its_journey_and_exact_to_its_grid() {
 fn among_many_clients_each_is_asked_for_less_but_for_its_stalenesses() {
     let count = |rates: Rates| {
         let mut run = Run::new();
-        run.sampler = Sampler::new(rates);
+        run.sampler = Sampler::new(rates, 0);
         for tick in 1..=64 {
             run.stage.honest_tick(&walking(tick), Level::NEAR);
             run.sample(0);
         }
         let tally = &run.tally;
-        (tally.pairs, tally.codec_states, tally.shown_all.total() > 0)
+        (tally.pairs, tally.codec.compared, tally.shown_all.total() > 0)
     };
     assert_eq!(Rates::of(500), Rates::FEW_CLIENTS);
     assert_eq!(count(Rates::of(500)), (256, 128, true));
@@ -111,7 +131,7 @@ fn among_many_clients_each_is_asked_for_less_but_for_its_stalenesses() {
 fn the_crowd_tier_is_a_tick_staler_and_coarser() {
     let run = honest(Level::CROWD, 40);
     assert_eq!(run.tally.all_ms.max(), 103.0);
-    assert!(run.tally.codec_crowd > 0 && run.tally.codec_crowd <= 3 * 32 * 32);
+    assert!(run.tally.codec.crowd > 0 && run.tally.codec.crowd <= 3 * 32 * 32);
 }
 
 #[test]
@@ -188,9 +208,9 @@ fn a_displaced_state_is_a_codec_error_and_a_shown_error() {
         run.sample(0);
     }
     assert!(
-        (1016..=1032).contains(&run.tally.codec_near),
+        (1016..=1032).contains(&run.tally.codec.near),
         "{}",
-        run.tally.codec_near
+        run.tally.codec.near
     );
     assert!(run.tally.shown_all.max() > 900.0);
 }
@@ -211,7 +231,7 @@ fn states_swapped_between_two_entities_are_a_codec_error() {
         run.stage.send_states(Level::CROWD, &states);
         run.sample(0);
     }
-    let metres = (run.tally.codec_crowd as f64).sqrt() / UNITS;
+    let metres = (run.tally.codec.crowd as f64).sqrt() / UNITS;
     assert!((11.0..11.5).contains(&metres), "{metres}");
 }
 
@@ -223,7 +243,7 @@ fn without_truth_staleness_is_over_the_clients_own_view() {
     run.stage.truth = Truth::default();
     run.sample(0);
     assert_eq!(run.tally.all_ms.total(), 4);
-    assert_eq!((run.tally.codec_states, run.tally.shown_all.total()), (0, 0));
+    assert_eq!((run.tally.codec.compared, run.tally.shown_all.total()), (0, 0));
 }
 
 #[test]

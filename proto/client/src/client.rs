@@ -1,21 +1,25 @@
 //! The client's core: bytes in, events and bytes out.
 
-use crate::avatar::{Avatar, Reconciled};
+mod arrival;
+
+use crate::avatar::Avatar;
 use crate::clock::ClockMap;
 use crate::counters::Counters;
+use crate::crowd::rule::{Reach, Sight};
+use crate::crowd::{OwnTracks, TrackStore};
 use crate::event::{ClientConfig, ClientEvent, CommandError, IntentError};
-use crate::limits::{COMMANDS_MAX, CORRECTIONS_MAX, QUEUE_BYTES_MAX, QUEUE_BYTES_PAUSE, TICK_MAX};
+use crate::limits::{COMMANDS_MAX, QUEUE_BYTES_PAUSE, TICK_MAX};
 use crate::motion::{Shown, delay_ticks};
-use crate::order::{Message, Order};
-use crate::view::View;
+use crate::order::Order;
+use crate::view::{Tier, View};
 use bytes::Bytes;
-use myriad_wire::client::{ClientMessage, Command, Hello, Join, Joined, Login, ServerMessage};
-use myriad_wire::codec::{self, Deframer, LENGTH_BYTES};
+use myriad_wire::client::{ClientMessage, Command, Hello, Join, Joined, Login};
+use myriad_wire::codec::{self, Deframer};
 use myriad_wire::limits::{
     ARGUMENTS_MAX, CLIENT_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX, NAME_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX,
     TEXT_BYTES_MAX, VERSION_MAX, VERSION_MIN,
 };
-use myriad_wire::payload::{OwnRecord, PayloadHeader, Step, decode_payload};
+use myriad_wire::payload::{Step, decode_payload};
 use myriad_wire::track::Level;
 use myriad_wire::{CloseReason, CommandSeq, IntentSeq, Pos, SubjectRef, Tick, Value};
 use std::collections::VecDeque;
@@ -79,11 +83,14 @@ struct Present {
     commands: VecDeque<CommandSeq>,
     /// Goodbye is said: no more intents.
     left: bool,
-    /// `View` messages received.
+    /// `View` messages received, and those with which a crowd begins.
     views: u64,
     /// So many came before the last `Joined`, if that was not the first: own records behind no more of them are of
     /// the avatar before. Behind it comes one at once, since the avatar enters by its new name.
     own_behind: Option<u64>,
+    reach: Reach,
+    /// The newest tick in which identities were asked for.
+    asked: Tick,
 }
 
 impl Client {
@@ -104,12 +111,21 @@ impl Client {
             close_told: false,
             config,
         };
+        client.view.crowd.tells_edges = client.config.tell_crowd_edges;
         let agent = client.config.agent.clone();
         client.send(&ClientMessage::Hello(Hello {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,
             features: 0,
             agent,
+        }));
+        // Nothing of what follows depends on the answers, each of which would take a tick of the server.
+        client.send(&ClientMessage::Login(Login {
+            account: client.config.account.clone(),
+            key: client.config.key.clone(),
+        }));
+        client.send(&ClientMessage::Join(Join {
+            space: client.config.space,
         }));
         client
     }
@@ -125,10 +141,15 @@ impl Client {
         self.deframer.handle_bytes(bytes);
         while self.closed.is_none() {
             match self.deframer.poll_message() {
-                Ok(Some(message)) => self.handle_message(&message),
+                Ok(Some(message)) => self.handle_message(message),
                 Ok(None) => break,
                 Err(fault) => self.fail(fault.close_reason()),
             }
+        }
+        if self.deframer.is_empty() {
+            // Its buffer stays as large as the largest message was, which in a process of many clients is what most
+            // of the memory went to.
+            self.deframer = Deframer::new(SERVER_MESSAGE_BYTES_MAX);
         }
     }
 
@@ -164,6 +185,7 @@ impl Client {
         self.handle_header(&header);
         self.order
             .handle_payload(&header, datagram, &mut self.view, &mut self.counters);
+        self.ask();
     }
 
     /// The connection ended. What was read is still told, then [`ClientEvent::Closed`].
@@ -222,6 +244,12 @@ impl Client {
 
     /// The next event, if something is to be told.
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.poll_event_with(&mut OwnTracks)
+    }
+
+    /// As [`Self::poll_event`], but with tracks decoded in `store`: for a process that holds many clients. They are
+    /// decoded when their turn to be told comes, so not before.
+    pub fn poll_event_with(&mut self, store: &mut dyn TrackStore) -> Option<ClientEvent> {
         if !self.join_told && matches!(self.state, State::Present(_)) {
             self.join_told = true;
             return Some(ClientEvent::Joined);
@@ -230,13 +258,19 @@ impl Client {
             return Some(correction);
         }
         let is_over = self.closed.is_some();
+        let state = &self.state;
+        let sight = || match state {
+            State::Present(present) => Some(present.sight()),
+            State::Greeting | State::LoggingIn | State::Joining => None,
+        };
+        let (view, counters) = (&mut self.view, &mut self.counters);
         match self
             .order
-            .poll(self.now_us, is_over, &mut self.view, &mut self.counters)
+            .poll(self.now_us, is_over, sight, view, store, counters)
         {
             Ok(Some(event)) => return Some(event),
             Ok(None) => {}
-            Err(_overfull) => self.fail(CloseReason::Oversized),
+            Err(fault) => self.fail(fault.close_reason()),
         }
         let reason = self.closed.filter(|_| !self.close_told)?;
         self.close_told = true;
@@ -326,7 +360,7 @@ impl Client {
         &self.view
     }
 
-    /// The tick of the newest `View` message told. States may be newer.
+    /// The tick of the newest message about the view that was told. States may be newer.
     #[must_use]
     pub fn told_tick(&self) -> Tick {
         self.order.told_tick()
@@ -376,6 +410,19 @@ impl Client {
             .map_or(0, |present| delay_ticks(level) * present.clock.period_us())
     }
 
+    /// The interpolation delay of subjects of this tier, in microseconds. Zero before the join. In a crowd a subject
+    /// that has just changed its tier is on the way from one delay to the other: [`Shown::tick`] says where.
+    #[must_use]
+    pub fn tier_delay_us(&self, tier: Tier) -> u64 {
+        match tier {
+            Tier::Listed(level) => self.delay_us(level),
+            Tier::Near => self.delay_us(Some(Level::NEAR)),
+            Tier::Crowd => self.present().map_or(0, |present| {
+                (u64::from(present.joined.rules.crowd_period) + 1) * present.clock.period_us()
+            }),
+        }
+    }
+
     /// What was received and what became of it.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -407,159 +454,20 @@ impl Client {
     fn fail(&mut self, reason: CloseReason) {
         self.closed.get_or_insert(reason);
     }
-
-    fn handle_message(&mut self, bytes: &[u8]) {
-        let size = LENGTH_BYTES + bytes.len();
-        self.counters.messages += 1;
-        let message = match ServerMessage::from_bytes(bytes) {
-            Ok(message) => message,
-            Err(fault) => {
-                self.counters.malformed += 1;
-                self.fail(fault.close_reason());
-                return;
-            }
-        };
-        let is_view = matches!(message, ServerMessage::View(_));
-        let bytes = &mut self.counters.bytes;
-        *(if is_view {
-            &mut bytes.view
-        } else {
-            &mut bytes.messages
-        }) += size as u64;
-        match (&mut self.state, message) {
-            (State::Greeting, ServerMessage::Welcome(welcome)) => {
-                if (VERSION_MIN..=VERSION_MAX).contains(&welcome.version) {
-                    self.log_in();
-                } else {
-                    self.fail(CloseReason::Version);
-                }
-            }
-            (State::LoggingIn, ServerMessage::LoggedIn(_)) => {
-                self.send(&ClientMessage::Join(Join {
-                    space: self.config.space,
-                }));
-                self.state = State::Joining;
-            }
-            (State::Joining, ServerMessage::Joined(joined)) => self.handle_joined(*joined),
-            (State::Present(_), ServerMessage::Joined(joined)) => self.handle_joined_again(*joined),
-            (State::Present(present), ServerMessage::View(update)) => {
-                if update.tick.0 > TICK_MAX {
-                    self.fail(CloseReason::Malformed);
-                    return;
-                }
-                present.views += 1;
-                present.clock.note(update.tick, self.now_us);
-                self.view.note(update.tick);
-                self.enqueue(Message::View(update), size);
-            }
-            (State::Present(_), ServerMessage::Owner(update)) => self.enqueue(Message::Owner(update), size),
-            (State::Present(present), ServerMessage::CommandResult(result)) => {
-                match present.commands.iter().position(|seq| *seq == result.seq) {
-                    Some(at) => {
-                        present.commands.remove(at);
-                        self.enqueue(Message::Result(result), size);
-                    }
-                    None => self.counters.contradictions += 1,
-                }
-            }
-            _ => self.fail(CloseReason::OutOfOrder),
-        }
-    }
-
-    fn log_in(&mut self) {
-        let login = Login {
-            account: self.config.account.clone(),
-            key: self.config.key.clone(),
-        };
-        self.send(&ClientMessage::Login(login));
-        self.state = State::LoggingIn;
-    }
-
-    fn handle_joined(&mut self, joined: Joined) {
-        if joined.space != self.config.space {
-            self.fail(CloseReason::Malformed);
-            return;
-        }
-        let clock = ClockMap::new(joined.clock);
-        self.order.set_period_us(clock.period_us());
-        self.state = State::Present(Box::new(Present {
-            avatar: Avatar::new(&joined),
-            clock,
-            joined,
-            seen_tick: Tick(0),
-            steps_due: false,
-            steps_sent_us: 0,
-            command_seq: CommandSeq(0),
-            commands: VecDeque::new(),
-            left: false,
-            views: 0,
-            own_behind: None,
-        }));
-    }
-
-    /// The part of the server that held the avatar was replaced: avatar, numbers and laws are new, the view and the
-    /// unanswered commands stand.
-    fn handle_joined_again(&mut self, joined: Joined) {
-        let State::Present(present) = &mut self.state else {
-            return;
-        };
-        if joined.space != self.config.space {
-            self.fail(CloseReason::Malformed);
-            return;
-        }
-        present.avatar = Avatar::new(&joined);
-        if present.joined.clock != joined.clock {
-            present.clock = ClockMap::new(joined.clock);
-            self.order.set_period_us(present.clock.period_us());
-        }
-        present.own_behind = Some(present.views);
-        present.steps_due = false;
-        present.joined = joined;
-        self.join_told = false;
-    }
-
-    fn enqueue(&mut self, message: Message, bytes: usize) {
-        self.order.handle_message(message, bytes, self.now_us);
-        if self.order.queue_bytes() > QUEUE_BYTES_MAX {
-            self.fail(CloseReason::Oversized);
-        }
-    }
-
-    /// The clock and the own record do not wait for the stream.
-    fn handle_header(&mut self, header: &PayloadHeader) {
-        let State::Present(present) = &mut self.state else {
-            return;
-        };
-        present.clock.note(header.tick, self.now_us);
-        present.seen_tick = present.seen_tick.max(header.tick);
-        if present.own_behind.is_none_or(|views| header.view_seq > views) {
-            self.handle_own(header.tick, &header.own);
-        }
-    }
-
-    fn handle_own(&mut self, tick: Tick, own: &OwnRecord) {
-        let State::Present(present) = &mut self.state else {
-            return;
-        };
-        match present.avatar.reconcile(tick, own) {
-            Reconciled::Agreed => {}
-            Reconciled::Impossible => self.counters.contradictions += 1,
-            Reconciled::Corrected { predicted, actual } => {
-                self.counters.corrections += 1;
-                if self.corrections.len() >= CORRECTIONS_MAX {
-                    self.corrections.pop_front();
-                }
-                self.corrections.push_back(ClientEvent::Corrected {
-                    tick,
-                    predicted,
-                    actual,
-                });
-            }
-        }
-    }
 }
 
 impl Present {
+    /// From where and how far the client sees.
+    fn sight(&self) -> Sight {
+        Sight {
+            own: self.joined.avatar,
+            entity: self.joined.entity,
+            at: self.avatar.authoritative().1,
+            tick: self.seen_tick,
+            reach: self.reach,
+        }
+    }
+
     /// When unacknowledged steps are to be sent again.
     fn resend_us(&self) -> u64 {
         let wait_us = RESEND_TICKS * self.clock.period_us();

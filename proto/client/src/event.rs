@@ -17,7 +17,16 @@ pub struct ClientConfig {
     pub space: SpaceId,
     /// This software's name, for the operator's eyes, at most [`myriad_wire::limits::AGENT_BYTES_MAX`] bytes.
     pub agent: String,
+    /// How many near subjects of a crowd to ask about in a tick, to learn their identity and properties. 0: none are
+    /// asked for. Usually [`DEFAULT_IDENTITIES_PER_TICK`].
+    pub identities_per_tick: u32,
+    /// Whether enters and leaves of a crowd are told one by one, as is usual. If not, they take effect all the same and
+    /// are counted ([`crate::Counters::entered`]): for a process that holds thousands of clients.
+    pub tell_crowd_edges: bool,
 }
+
+/// See [`ClientConfig::identities_per_tick`].
+pub const DEFAULT_IDENTITIES_PER_TICK: u32 = 4;
 
 impl std::fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,7 +40,8 @@ impl std::fmt::Debug for ClientConfig {
 }
 
 /// What a client tells. Enter, Change, Event and Leave come in the order of their ticks, and within one tick in
-/// this order, with the states of the tick taking effect between changes and events.
+/// this order, with the states of the tick taking effect between changes and events. In a crowd a tick takes effect
+/// whole, right before the first of its events is told: who enters, and who leaves, does so in the view at once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientEvent {
     /// The avatar is in the world; [`crate::Client::joined`] has the particulars.
@@ -42,11 +52,11 @@ pub enum ClientEvent {
         tick: Tick,
         /// The subject.
         subject: SubjectRef,
-        /// Its identity.
-        entity: EntityId,
+        /// Its identity. In a crowd `None`, unless it is known from before; [`Self::Identity`] may tell it later.
+        entity: Option<EntityId>,
         /// Its kind.
         kind: KindId,
-        /// Where it is, in the middle of its cell of the wire grid.
+        /// Where it is, in the middle of its cell of the wire grid, or of its track's grid in a crowd.
         position: Pos,
     },
     /// Public properties of a subject changed.
@@ -75,10 +85,21 @@ pub enum ClientEvent {
         tick: Tick,
         /// The subject.
         subject: SubjectRef,
+        /// Its identity, if it was known.
+        entity: Option<EntityId>,
+        /// Why. In a crowd it is not told apart: [`LeaveReason::OutOfView`].
+        reason: LeaveReason,
+    },
+    /// Who a subject of a crowd is, or what its properties are, was told or told anew.
+    Identity {
+        /// When.
+        tick: Tick,
+        /// The subject.
+        subject: SubjectRef,
         /// Its identity.
         entity: EntityId,
-        /// Why.
-        reason: LeaveReason,
+        /// All its public properties.
+        properties: PropertyList,
     },
     /// Properties that only the avatar's owner is told changed.
     Owner {

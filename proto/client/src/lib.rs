@@ -6,14 +6,16 @@
 //! default). The crate knows no game: kinds and properties come from the server, drawing is up to the caller.
 //!
 //! Read next: [`client`](Client) for the order of calls, `order.rs` for when something is told, `view.rs` for
-//! the memory of a view, `motion.rs` for interpolation, `avatar.rs` for prediction.
+//! the memory of a view, `crowd.rs` for views of thousands, `motion.rs` for interpolation, `avatar.rs` for prediction.
 
 mod avatar;
 mod client;
 mod clock;
 mod counters;
+mod crowd;
 mod event;
 pub mod limits;
+mod listed;
 mod motion;
 mod order;
 #[cfg(feature = "quic")]
@@ -22,6 +24,9 @@ mod view;
 
 pub use client::Client;
 pub use counters::{ByteCounters, Counters, StateCounters};
-pub use event::{ClientConfig, ClientEvent, CommandError, IntentError};
+pub use crowd::mask::Mask;
+pub use crowd::view::SeenTrack;
+pub use crowd::{Advanced, OwnTracks, TrackState, TrackStore};
+pub use event::{ClientConfig, ClientEvent, CommandError, DEFAULT_IDENTITIES_PER_TICK, IntentError};
 pub use motion::Shown;
-pub use view::{Subject, View};
+pub use view::{NearState, Subject, Tier, View};

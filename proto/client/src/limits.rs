@@ -25,3 +25,12 @@ pub const TICK_MAX: u64 = 1 << 48;
 pub const STATES_WAIT_US: std::ops::RangeInclusive<u64> = 20_000..=250_000;
 /// Window of the clock mapping's minimum, in microseconds: half of it is forgotten at a time.
 pub const CLOCK_WINDOW_US: u64 = 20_000_000;
+/// Most tracks that a client in a crowd is told. A server that tells more is at fault; the session ends with `Oversized`.
+pub const TRACKS_MAX: usize = 1 << 12;
+/// Most members of all tracks together that a client is told, in view or not.
+pub const MEMBERS_MAX: usize = 1 << 17;
+/// Most near subjects in a crowd; states of others are refused.
+pub const NEAR_MAX: usize = 1 << 10;
+/// Most identities remembered in a crowd; beyond that the one not heard of for longest is given up. With a name each
+/// they are some 20 KiB.
+pub const IDENTITIES_MAX: usize = 1 << 7;

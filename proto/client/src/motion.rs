@@ -9,7 +9,7 @@ use myriad_wire::{Pos, Tick};
 /// States remembered. With a delay of a period and a tick, the moment shown lies behind the third last.
 const SAMPLES: usize = 3;
 /// Ticks by which a near subject is shown late.
-const NEAR_DELAY_TICKS: u64 = 2;
+pub(crate) const NEAR_DELAY_TICKS: u64 = 2;
 /// Ticks by which a crowd subject is shown late, beyond the period of its level: for jitter.
 const CROWD_SLACK_TICKS: u64 = 1;
 /// Most ticks beyond the newest state for which movement is assumed to go on, also at most one period.
@@ -24,6 +24,9 @@ pub struct Shown {
     pub tick: f64,
     /// The moment lies behind the newest state: movement is assumed to go on for a while.
     pub extrapolated: bool,
+    /// The moment lies among states of the near tier. A subject that has just come near is shown by the crowd's a while
+    /// longer.
+    pub near: bool,
 }
 
 /// By how many ticks a subject is shown late whose states come in `level` (`None`: not yet known).
@@ -81,6 +84,14 @@ impl Motion {
         }
     }
 
+    /// Known from one state.
+    pub(crate) fn of_state(tick: Tick, level: Level, position: Pos) -> Self {
+        Self {
+            level: level.index() as u8,
+            ..Self::new(tick, position)
+        }
+    }
+
     /// Takes a state, unless it comes too late.
     #[inline]
     pub(crate) fn apply(&mut self, tick: u32, level: Level, position: Pos) -> Result<(), Refused> {
@@ -129,10 +140,20 @@ impl Motion {
         newest - u64::from((newest.0 as u32).wrapping_sub(self.samples[0].tick))
     }
 
+    /// The states known, newest first.
+    pub(crate) fn samples(&self, newest: Tick) -> impl Iterator<Item = (Tick, Pos)> {
+        let valid = &self.samples[..usize::from(self.count)];
+        valid.iter().map(move |sample| {
+            let age = (newest.0 as u32).wrapping_sub(sample.tick);
+            (newest - u64::from(age), sample.position)
+        })
+    }
+
     /// Where it is shown at `tick_now`, of which the newest tick heard of is `newest`.
     #[inline]
     pub(crate) fn shown(&self, newest: Tick, tick_now: f64) -> Shown {
         let level = self.level();
+        let near = level == Some(Level::NEAR);
         let tick = tick_now - delay_ticks(level) as f64;
         let last = &self.samples[0];
         // Ticks behind (negative: before) the newest sample.
@@ -143,6 +164,7 @@ impl Motion {
                 position: last.position,
                 tick,
                 extrapolated: beyond > 0.0,
+                near,
             };
         };
         if beyond > 0.0 {
@@ -151,6 +173,7 @@ impl Motion {
                 position: between(older, last, 1.0 + beyond.min(period as f64) / span(older, last)),
                 tick,
                 extrapolated: true,
+                near,
             };
         }
         let before = -beyond;
@@ -169,6 +192,7 @@ impl Motion {
             position,
             tick,
             extrapolated: false,
+            near,
         }
     }
 }

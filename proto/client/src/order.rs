@@ -6,16 +6,28 @@
 //! tick, or [`crate::limits::STATES_WAIT_US`] is over. States that come later still are taken subject by subject,
 //! unless something of that tick or a later one has been told of the subject ([`crate::motion`] knows).
 //!
+//! A crowd message takes effect whole when its turn comes. While tracks tell the view no `View` messages are sent, so
+//! datagrams wait for none, but for the message with which the crowd begins: it counts as a view. Near states take effect
+//! as they come.
+//!
 //! Nothing is told before it is asked for: [`Order::poll`] moves on by one event, so that the view is always
-//! exactly as of the last event told.
+//! exactly as of the last event told (of a crowd: as of the tick of the last event told).
 
 use crate::counters::Counters;
+use crate::crowd::TrackStore;
+use crate::crowd::message::Fault;
+use crate::crowd::rule::Sight;
+use crate::crowd::view::Mode;
 use crate::event::ClientEvent;
 use crate::limits::{HELD_DATAGRAMS_MAX, STATES_WAIT_US};
-use crate::view::{Overfull, View};
+use crate::listed::{Entered, Overfull};
+use crate::view::View;
 use bytes::Bytes;
 use myriad_wire::Tick;
-use myriad_wire::client::{Change, CommandResult, Enter, Event, Leave, OwnerUpdate, ViewUpdate};
+use myriad_wire::client::{
+    Change, CommandResult, Enter, Event, Identity, IdentityRecord, Leave, LeaveReason, Listed, OwnerUpdate,
+    ViewUpdate,
+};
 use myriad_wire::payload::{PayloadHeader, decode_payload};
 use std::collections::VecDeque;
 use std::vec::IntoIter;
@@ -26,6 +38,10 @@ pub(crate) enum Message {
     View(ViewUpdate),
     Owner(OwnerUpdate),
     Result(CommandResult),
+    /// Not yet decoded.
+    Crowd(Tick, Bytes),
+    Listed(Listed),
+    Identity(Identity),
 }
 
 #[derive(Debug)]
@@ -99,7 +115,9 @@ pub(crate) struct Order {
     queue: VecDeque<Queued>,
     queue_bytes: usize,
     open: Option<Open>,
-    /// Views told as far as the turn of their states.
+    /// News of an answer to who somebody is, to be told.
+    identities: (Tick, IntoIter<IdentityRecord>),
+    /// Views told as far as the turn of their states, and crowds begun.
     views_told: u64,
     told_tick: Tick,
     /// By ascending (tick, part), no duplicates.
@@ -114,6 +132,7 @@ impl Order {
             queue: VecDeque::new(),
             queue_bytes: 0,
             open: None,
+            identities: (Tick(0), Vec::new().into_iter()),
             views_told: 0,
             told_tick: Tick(0),
             held: VecDeque::new(),
@@ -132,7 +151,7 @@ impl Order {
         self.queue_bytes
     }
 
-    /// The tick of the newest view whose telling has begun.
+    /// The tick of the newest message about the view whose telling has begun.
     pub(crate) fn told_tick(&self) -> Tick {
         self.told_tick
     }
@@ -226,15 +245,24 @@ impl Order {
         self.held = held;
     }
 
-    /// Tells one thing, if it is its turn. `is_over`: nothing will arrive any more, so nothing is waited for.
+    /// Tells one thing, if it is its turn. `is_over`: nothing will arrive any more, so nothing is waited for. `sight`
+    /// is given once there is an avatar, before which there is nothing to tell.
     pub(crate) fn poll(
         &mut self,
         now_us: u64,
         is_over: bool,
+        sight: impl Fn() -> Option<Sight>,
         view: &mut View,
+        store: &mut dyn TrackStore,
         counters: &mut Counters,
-    ) -> Result<Option<ClientEvent>, Overfull> {
+    ) -> Result<Option<ClientEvent>, Fault> {
         loop {
+            if let Some(event) = view.crowd.poll() {
+                return Ok(Some(event));
+            }
+            if let Some(event) = self.tell_identity() {
+                return Ok(Some(event));
+            }
             let Some(open) = &mut self.open else {
                 let Some(queued) = self.queue.pop_front() else {
                     return Ok(None);
@@ -243,13 +271,35 @@ impl Order {
                 match queued.message {
                     Message::View(update) => {
                         prefetch(&update, view);
-                        self.begin(update, queued.arrived_us, counters);
+                        self.begin(update, queued.arrived_us, view, counters);
                     }
                     Message::Owner(OwnerUpdate { tick, properties }) => {
                         return Ok(Some(ClientEvent::Owner { tick, properties }));
                     }
                     Message::Result(CommandResult { seq, refused }) => {
                         return Ok(Some(ClientEvent::CommandResult { seq, refused }));
+                    }
+                    Message::Crowd(tick, bytes) => {
+                        self.note_told(tick, counters);
+                        let (Some(sight), View { listed, crowd, .. }) = (sight(), &mut *view) else {
+                            continue;
+                        };
+                        if crowd.handle(&bytes, &sight, listed, store, counters)?.begins {
+                            self.views_told += 1;
+                            self.apply_held(view, counters);
+                        }
+                    }
+                    Message::Listed(Listed { tick, complete }) => {
+                        self.note_told(tick, counters);
+                        let (Some(sight), View { listed, crowd, .. }) = (sight(), &mut *view) else {
+                            continue;
+                        };
+                        crowd.handle_listed(tick, complete, &sight, listed, counters)?;
+                    }
+                    Message::Identity(identity) => {
+                        let tick = identity.tick;
+                        let news = view.crowd.learn(identity, view.newest);
+                        self.identities = (tick, news.into_iter());
                     }
                 }
                 continue;
@@ -278,10 +328,32 @@ impl Order {
         }
     }
 
-    fn begin(&mut self, update: ViewUpdate, arrived_us: u64, counters: &mut Counters) {
+    fn tell_identity(&mut self) -> Option<ClientEvent> {
+        let (tick, news) = &mut self.identities;
+        let record = news.next()?;
+        Some(ClientEvent::Identity {
+            tick: *tick,
+            subject: record.subject,
+            entity: record.entity,
+            properties: record.properties,
+        })
+    }
+
+    fn note_told(&mut self, tick: Tick, counters: &mut Counters) {
         // Ticks do not go back; a server that says so is told apart by the counter, not believed.
-        counters.contradictions += u64::from(update.tick < self.told_tick);
-        self.told_tick = self.told_tick.max(update.tick);
+        counters.contradictions += u64::from(tick < self.told_tick);
+        self.told_tick = self.told_tick.max(tick);
+    }
+
+    fn begin(&mut self, mut update: ViewUpdate, arrived_us: u64, view: &mut View, counters: &mut Counters) {
+        self.note_told(update.tick, counters);
+        if view.crowd.mode == Mode::Crowd {
+            // Tracks tell the view.
+            counters.contradictions += 1;
+            update = ViewUpdate::default();
+        } else if view.crowd.is_idle() && !view.listed.is_carried() {
+            view.crowd.lived = self.told_tick;
+        }
         self.open = Some(Open {
             tick: self.told_tick,
             enters: update.enters.into_iter(),
@@ -304,17 +376,31 @@ impl Open {
     ) -> Result<Option<ClientEvent>, Overfull> {
         let tick = self.tick;
         for enter in self.enters.by_ref() {
-            let event = ClientEvent::Enter {
-                tick,
-                subject: enter.subject,
-                entity: enter.entity,
-                kind: enter.kind,
-                position: enter.position.centre(),
-            };
-            if view.enter(tick, enter)? {
-                return Ok(Some(event));
+            let (subject, entity) = (enter.subject, enter.entity);
+            let (kind, position) = (enter.kind, enter.position.centre());
+            let told = (view.is_crowd() || view.listed.is_carried()).then(|| enter.properties.clone());
+            match view.enter(tick, enter)? {
+                Entered::New => {
+                    counters.entered += 1;
+                    return Ok(Some(ClientEvent::Enter {
+                        tick,
+                        subject,
+                        entity: Some(entity),
+                        kind,
+                        position,
+                    }));
+                }
+                Entered::Found { news: true } => {
+                    return Ok(Some(ClientEvent::Identity {
+                        tick,
+                        subject,
+                        entity,
+                        properties: told.unwrap_or_default(),
+                    }));
+                }
+                Entered::Found { news: false } => {}
+                Entered::Again => counters.contradictions += 1,
             }
-            counters.contradictions += 1;
         }
         for Change { subject, properties } in self.changes.by_ref() {
             if view.change(tick, subject, &properties)? {
@@ -350,16 +436,24 @@ impl Open {
         }
         for Leave { subject, reason } in self.leaves.by_ref() {
             if let Some(entity) = view.leave(subject) {
+                counters.left += 1;
                 return Some(ClientEvent::Leave {
                     tick,
                     subject,
-                    entity,
+                    entity: Some(entity),
                     reason,
                 });
             }
             counters.contradictions += 1;
         }
-        None
+        let (subject, entity) = view.take_replaced()?;
+        counters.left += 1;
+        Some(ClientEvent::Leave {
+            tick,
+            subject,
+            entity,
+            reason: LeaveReason::OutOfView,
+        })
     }
 }
 

@@ -1,166 +1,175 @@
 //! The view: who is there, where, and with which properties.
 //!
-//! Sketch of the cost: a process of bots holds 1,000 views of 2,000 subjects and applies ten states a second to
-//! each, 2e7 a second. So a state is applied by two array accesses: the lane's slot table gives the subject's
-//! place, and everything a state touches lies in that subject's one cache line ([`Motion`]). What only enters,
-//! changes and leaves touch lies in a second array beside it.
-//!
-//! The view knows neither the stream nor datagrams; [`crate::order`] decides when something takes effect.
+//! Subjects are told one by one ([`crate::listed`]) or by tracks ([`crate::crowd`]), for a moment some this way and
+//! some that; here they are one set. The view knows neither the stream nor datagrams; [`crate::order`] decides when
+//! something takes effect.
 
 use crate::counters::StateCounters;
-use crate::limits::{PROPERTY_BYTES_MAX, SLOTS_MAX, SUBJECTS_MAX};
-use crate::motion::{Motion, Refused, Shown, prefetch};
+use crate::crowd::view::{Crowd, SeenTrack};
+use crate::listed::{Entered, Listed, Overfull, Record};
+use crate::motion::{Motion, Shown};
 use myriad_wire::client::Enter;
 use myriad_wire::codec::CodecError;
-use myriad_wire::limits::CHUNK_ENTITIES_MAX;
-use myriad_wire::track::{Level, decode_chunk};
+use myriad_wire::track::Level;
 use myriad_wire::value::PropertyList;
 use myriad_wire::{EntityId, KindId, LaneHandle, Pos, PropertyIndex, SubjectRef, Tick, Value};
 
-/// What stands in a slot table where nobody in view has the slot.
-const NOBODY: u32 = u32::MAX;
-
-/// The subjects in view. Order of iteration is arbitrary.
+/// The subjects in view. Order of iteration is arbitrary, but stays as it is between two messages.
 #[derive(Debug, Default)]
 pub struct View {
-    /// By lane and slot: the place of the slot's newest life in the two arrays below.
-    tables: Vec<Vec<u32>>,
-    /// Places of older lives whose slot has been taken over before their leave was told: after a long pause of
-    /// the stream a leave and the enter of the slot's next life come in one tick, the enter first.
-    displaced: Vec<u32>,
-    motions: Vec<Motion>,
-    records: Vec<Record>,
-    /// Length of all slot tables together.
-    slots: usize,
-    property_bytes: usize,
+    pub(crate) listed: Listed,
+    pub(crate) crowd: Crowd,
+    replaced: Vec<(SubjectRef, Option<EntityId>)>,
     /// The newest tick heard of: full ticks are told from 32-bit ones by their distance to it.
-    newest: Tick,
+    pub(crate) newest: Tick,
 }
 
-/// What of a subject no state touches.
-#[derive(Debug)]
-struct Record {
-    subject: SubjectRef,
-    kind: KindId,
-    entity: EntityId,
-    entered: Tick,
-    properties: Box<[(PropertyIndex, Value)]>,
+/// How often and how exactly a subject is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// One by one, at this level; `None` while there is only the enter.
+    Listed(Option<Level>),
+    /// In a crowd, every tick.
+    Near,
+    /// In a crowd, by its track.
+    Crowd,
 }
 
-/// A limit of [`crate::limits`] was reached: the server is at fault.
+/// Where one near subject of a crowd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overfull;
+pub struct NearState {
+    /// Who.
+    pub subject: SubjectRef,
+    /// When.
+    pub tick: Tick,
+    /// Where.
+    pub position: Pos,
+}
 
 impl View {
     /// How many subjects are in view, the own avatar included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.listed.len() + self.crowd.in_view
     }
 
     /// Whether nobody is in view.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len() == 0
     }
 
     /// All subjects, in no particular order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Subject<'_>> {
-        self.records
-            .iter()
-            .zip(&self.motions)
-            .map(|(record, motion)| Subject {
-                record,
-                motion,
-                newest: self.newest,
-            })
+        Subjects {
+            left: self.len(),
+            listed: self.listed(),
+            members: self
+                .tracks()
+                .flat_map(move |track| track.in_view.iter().map(move |place| self.member(track, place))),
+        }
     }
 
-    /// The subject, if it is in view.
-    #[must_use]
-    pub fn get(&self, subject: SubjectRef) -> Option<Subject<'_>> {
-        let place = self.place(subject)?;
-        Some(Subject {
-            record: &self.records[place],
-            motion: &self.motions[place],
-            newest: self.newest,
+    /// Those who are told one by one: all of them, unless in a crowd.
+    pub fn listed(&self) -> impl ExactSizeIterator<Item = Subject<'_>> {
+        (0..self.listed.len()).map(|place| {
+            let (record, motion) = self.listed.at(place);
+            self.told_alone(record, motion)
         })
     }
 
-    fn place(&self, subject: SubjectRef) -> Option<usize> {
-        let table = self.tables.get(usize::from(subject.lane.0))?;
-        let place = *table.get(subject.slot.0 as usize)?;
-        let is_it = |place: &u32| self.records[*place as usize].subject == subject;
-        if place != NOBODY && is_it(&place) {
-            return Some(place as usize);
-        }
-        self.displaced
-            .iter()
-            .copied()
-            .find(is_it)
-            .map(|place| place as usize)
+    /// All tracks that are told, and those that still hold somebody in view who is yet to be found in another one: for
+    /// bulk access to a crowd. Nobody is in view in two of them.
+    pub fn tracks(&self) -> impl Iterator<Item = &SeenTrack> {
+        self.crowd.all_tracks()
     }
 
-    /// Something is about to be told of these subjects, one after the other: asks for what that will touch. They lie
-    /// all over a view that is larger than the caches, so one by one each would be waited for several times.
+    /// The near subjects of a crowd, in the order of lanes and slots.
+    pub fn near(&self) -> impl Iterator<Item = NearState> {
+        let near = self.crowd.near.iter();
+        let near = near.filter(|(_, entry)| entry.is_near(self.newest));
+        near.map(|(subject, entry)| NearState {
+            subject,
+            tick: entry.motion.tick(self.newest),
+            position: entry.motion.position(),
+        })
+    }
+
+    /// Whether tracks tell the view (or did, until it has been told one by one).
+    #[must_use]
+    pub fn is_crowd(&self) -> bool {
+        !self.crowd.is_idle()
+    }
+
+    /// The subject, if it is in view. In a crowd a search over all tracks.
+    #[must_use]
+    pub fn get(&self, subject: SubjectRef) -> Option<Subject<'_>> {
+        if let Some((record, motion)) = self.listed.get(subject) {
+            return Some(self.told_alone(record, motion));
+        }
+        let (track, place) = self.crowd.get(subject)?;
+        Some(self.member(track, place))
+    }
+
+    /// The member of `track` at `place`, which [`SeenTrack::in_view`] contains.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[must_use]
+    pub fn member<'a>(&'a self, track: &'a SeenTrack, place: usize) -> Subject<'a> {
+        let slot = track.name(place).slot;
+        let near = self.crowd.near.get(track.lane, slot);
+        Subject {
+            newest: self.newest,
+            told: Told::Member {
+                crowd: &self.crowd,
+                track,
+                place,
+                near: near
+                    .filter(|entry| entry.is_near(self.newest))
+                    .map(|entry| entry.motion),
+            },
+        }
+    }
+
+    fn told_alone<'a>(&'a self, record: &'a Record, motion: &'a Motion) -> Subject<'a> {
+        Subject {
+            newest: self.newest,
+            told: Told::Alone { record, motion },
+        }
+    }
+
     pub(crate) fn prefetch(&self, subjects: impl Iterator<Item = SubjectRef> + Clone) {
-        let places = subjects.filter_map(|subject| {
-            let table = self.tables.get(usize::from(subject.lane.0))?;
-            Some(*table.get(subject.slot.0 as usize)? as usize)
-        });
-        for place in places.clone() {
-            if let (Some(record), Some(motion)) = (self.records.get(place), self.motions.get(place)) {
-                prefetch(record);
-                prefetch(motion);
-            }
-        }
-        for record in places.filter_map(|place| self.records.get(place)) {
-            prefetch(record.properties.as_ptr());
-        }
+        self.listed.prefetch(subjects);
     }
 
-    /// Takes a subject in. `Ok(false)` if it was there already.
-    pub(crate) fn enter(&mut self, tick: Tick, enter: Enter) -> Result<bool, Overfull> {
-        if self.place(enter.subject).is_some() {
-            return Ok(false);
+    /// Takes a subject in, or finds that it was there all the time.
+    pub(crate) fn enter(&mut self, tick: Tick, enter: Enter) -> Result<Entered, Overfull> {
+        if self.crowd.is_idle() {
+            return self.listed.enter(tick, enter);
         }
-        let bytes = property_bytes(&enter.properties);
-        if self.records.len() >= SUBJECTS_MAX || self.property_bytes + bytes > PROPERTY_BYTES_MAX {
-            return Err(Overfull);
+        let subject = enter.subject;
+        let Some((found, motion)) = self.crowd.take(subject.lane, subject.slot) else {
+            return self.listed.enter(tick, enter);
+        };
+        if found != subject {
+            self.replaced.push((found, self.crowd.entity(found)));
+            return self.listed.enter(tick, enter);
         }
-        let place = self.records.len() as u32;
-        let entry = self.table_entry(enter.subject)?;
-        let before = std::mem::replace(entry, place);
-        if before != NOBODY {
-            self.displaced.push(before);
-        }
-        self.property_bytes += bytes;
-        self.motions.push(Motion::new(tick, enter.position.centre()));
-        self.records.push(Record {
-            subject: enter.subject,
-            kind: enter.kind,
-            entity: enter.entity,
-            entered: tick,
-            properties: enter.properties.into_boxed_slice(),
+        let known = self.crowd.identities.remove(subject);
+        let news = known.is_none_or(|known| {
+            known.entity != enter.entity || known.properties(tick) != enter.properties.as_slice()
         });
-        Ok(true)
+        self.listed.enter(tick, enter)?;
+        if let Some(motion) = motion {
+            self.listed.resume(subject, motion);
+        }
+        Ok(Entered::Found { news })
     }
 
-    fn table_entry(&mut self, subject: SubjectRef) -> Result<&mut u32, Overfull> {
-        let (lane, slot) = (usize::from(subject.lane.0), subject.slot.0 as usize);
-        if self.tables.len() <= lane {
-            self.tables.resize_with(lane + 1, Vec::new);
-        }
-        let table = &mut self.tables[lane];
-        if table.len() <= slot {
-            let more = slot + 1 - table.len();
-            if more > SLOTS_MAX - self.slots {
-                return Err(Overfull);
-            }
-            self.slots += more;
-            table.resize(slot + 1, NOBODY);
-        }
-        Ok(&mut table[slot])
+    /// One who was carried on until another life of its slot entered. Its leave is to be told.
+    pub(crate) fn take_replaced(&mut self) -> Option<(SubjectRef, Option<EntityId>)> {
+        self.replaced.pop()
     }
 
     /// Changes properties. `Ok(false)` if the subject is not in view.
@@ -170,70 +179,25 @@ impl View {
         subject: SubjectRef,
         properties: &PropertyList,
     ) -> Result<bool, Overfull> {
-        let Some(place) = self.place(subject) else {
-            return Ok(false);
-        };
-        // States of earlier ticks come too late now: what is told of one subject is told in order.
-        self.motions[place].refuse_before(tick);
-        let held = &mut self.records[place].properties;
-        for (index, value) in properties {
-            self.property_bytes += value_bytes(value);
-            match held.binary_search_by_key(index, |(index, _)| *index) {
-                Ok(at) => {
-                    self.property_bytes -= value_bytes(&held[at].1);
-                    held[at].1.clone_from(value);
-                }
-                Err(at) => {
-                    let mut longer = std::mem::take(held).into_vec();
-                    longer.insert(at, (*index, value.clone()));
-                    *held = longer.into_boxed_slice();
-                }
-            }
-        }
-        if self.property_bytes > PROPERTY_BYTES_MAX {
-            return Err(Overfull);
-        }
-        Ok(true)
+        self.listed.change(tick, subject, properties)
     }
 
-    /// An event of the subject is being told: no state of that tick or an earlier one may follow it.
-    /// `false` if it is not in view.
+    /// An event of the subject is being told. `false` if it is not in view.
     pub(crate) fn event(&mut self, tick: Tick, subject: SubjectRef) -> bool {
-        let Some(place) = self.place(subject) else {
-            return false;
-        };
-        self.motions[place].refuse_through(tick);
-        true
+        self.listed.event(tick, subject)
     }
 
     /// Lets a subject go. `None` if it is not in view.
     pub(crate) fn leave(&mut self, subject: SubjectRef) -> Option<EntityId> {
-        let place = self.place(subject)?;
-        let entry = &mut self.tables[usize::from(subject.lane.0)][subject.slot.0 as usize];
-        if *entry == place as u32 {
-            *entry = NOBODY;
-        } else {
-            self.displaced.retain(|displaced| *displaced != place as u32);
-        }
-        self.motions.swap_remove(place);
-        let record = self.records.swap_remove(place);
-        self.property_bytes -= property_bytes(&record.properties);
-        if let Some(moved) = self.records.get(place) {
-            let last = self.records.len() as u32;
-            let entry = &mut self.tables[usize::from(moved.subject.lane.0)][moved.subject.slot.0 as usize];
-            if *entry == last {
-                *entry = place as u32;
-            } else {
-                let displaced = self.displaced.iter_mut().find(|displaced| **displaced == last);
-                *displaced.expect("whoever is not in its table is displaced") = place as u32;
-            }
-        }
-        Some(record.entity)
+        self.listed.leave(subject)
     }
 
     /// Something of `tick` was heard.
     pub(crate) fn note(&mut self, tick: Tick) {
-        self.newest = self.newest.max(tick);
+        if tick > self.newest {
+            self.newest = tick;
+            self.crowd.sweep(tick);
+        }
     }
 
     /// Applies the states of one chunk.
@@ -244,76 +208,62 @@ impl View {
         chunk: &[u8],
         counters: &mut StateCounters,
     ) -> Result<(), CodecError> {
-        let table = self
-            .tables
-            .get(usize::from(lane.0))
-            .map_or(&[][..], Vec::as_slice);
-        apply_chunk(table, &mut self.motions, tick, chunk, counters)
+        let is_near = chunk.first().copied().and_then(Level::new) == Some(Level::NEAR);
+        if self.crowd.is_idle() || !is_near {
+            return self.listed.apply_chunk(tick, lane, chunk, counters);
+        }
+        let ticks = (tick, self.newest);
+        self.crowd
+            .apply_near(ticks, lane, chunk, &mut self.listed, counters)
     }
 }
 
-/// The hot loop: every state of a chunk to the subject that has its slot.
-///
-/// In two passes, so that subjects' lines are on their way from memory while the rest is decoded. With 600 views of
-/// 2,000 subjects, on a busy 2-core Xeon: 16-17 ns of CPU a state, 8 of them decoding; in one pass 24-28 ns.
-fn apply_chunk(
-    table: &[u32],
-    motions: &mut [Motion],
-    tick: Tick,
-    chunk: &[u8],
-    counters: &mut StateCounters,
-) -> Result<(), CodecError> {
-    let Some(level) = chunk.first().copied().and_then(Level::new) else {
-        return Err(CodecError::Malformed("a chunk without a level"));
-    };
-    let mut states = [(NOBODY, Pos::default()); CHUNK_ENTITIES_MAX];
-    let mut count = 0;
-    let decoded = decode_chunk(chunk, |state| {
-        let place = table.get(state.slot.0 as usize).copied().unwrap_or(NOBODY);
-        if let Some(motion) = motions.get(place as usize) {
-            prefetch(motion);
-        }
-        states[count] = (place, state.position);
-        count += 1;
-    });
-    let tick = tick.0 as u32;
-    let (mut applied, mut duplicate, mut stale, mut unknown) = (0, 0, 0, 0);
-    for &(place, position) in &states[..count] {
-        match motions.get_mut(place as usize) {
-            Some(motion) => match motion.apply(tick, level, position) {
-                Ok(()) => applied += 1,
-                Err(Refused::Duplicate) => duplicate += 1,
-                Err(Refused::Stale) => stale += 1,
-            },
-            None => unknown += 1,
-        }
+/// Subjects whose number is known.
+struct Subjects<A, B> {
+    left: usize,
+    listed: A,
+    members: B,
+}
+
+impl<'a, A: Iterator<Item = Subject<'a>>, B: Iterator<Item = Subject<'a>>> Iterator for Subjects<A, B> {
+    type Item = Subject<'a>;
+
+    fn next(&mut self) -> Option<Subject<'a>> {
+        let next = self.listed.next().or_else(|| self.members.next())?;
+        self.left -= 1;
+        Some(next)
     }
-    counters.applied[level.index()] += applied;
-    counters.duplicate += duplicate;
-    counters.stale += stale;
-    counters.unknown += unknown;
-    decoded.map(|_| ())
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
 
-/// What properties take, near enough for a limit.
-fn property_bytes(properties: &[(PropertyIndex, Value)]) -> usize {
-    properties.iter().map(|(_, value)| value_bytes(value)).sum()
-}
-
-fn value_bytes(value: &Value) -> usize {
-    let text = match value {
-        Value::Text(text) => text.len(),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
-    };
-    size_of::<(PropertyIndex, Value)>() + text
+impl<'a, A: Iterator<Item = Subject<'a>>, B: Iterator<Item = Subject<'a>>> ExactSizeIterator
+    for Subjects<A, B>
+{
 }
 
 /// One subject in view.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    record: &'a Record,
-    motion: &'a Motion,
+    told: Told<'a>,
     newest: Tick,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Told<'a> {
+    Alone {
+        record: &'a Record,
+        motion: &'a Motion,
+    },
+    Member {
+        crowd: &'a Crowd,
+        track: &'a SeenTrack,
+        place: usize,
+        /// What near states say, while they come.
+        near: Option<&'a Motion>,
+    },
 }
 
 impl<'a> Subject<'a> {
@@ -321,34 +271,57 @@ impl<'a> Subject<'a> {
     #[inline]
     #[must_use]
     pub fn subject(&self) -> SubjectRef {
-        self.record.subject
+        match self.told {
+            Told::Alone { record, .. } => record.subject,
+            Told::Member { track, place, .. } => track.subject(place),
+        }
     }
 
-    /// Its identity.
+    /// Its identity. In a crowd `None` until it has been asked for and told.
     #[inline]
     #[must_use]
-    pub fn entity(&self) -> EntityId {
-        self.record.entity
+    pub fn entity(&self) -> Option<EntityId> {
+        match self.told {
+            Told::Alone { record, .. } => Some(record.entity),
+            Told::Member {
+                crowd, track, place, ..
+            } => crowd.entity(track.subject(place)),
+        }
     }
 
     /// Its kind.
     #[inline]
     #[must_use]
     pub fn kind(&self) -> KindId {
-        self.record.kind
+        match self.told {
+            Told::Alone { record, .. } => record.kind,
+            Told::Member { track, place, .. } => track.name(place).kind,
+        }
     }
 
-    /// The tick in which it entered.
+    /// The tick in which it entered. Not kept of members of a crowd.
     #[inline]
     #[must_use]
-    pub fn entered(&self) -> Tick {
-        self.record.entered
+    pub fn entered(&self) -> Option<Tick> {
+        match self.told {
+            Told::Alone { record, .. } => Some(record.entered),
+            Told::Member { .. } => None,
+        }
     }
 
-    /// Its public properties, by ascending number.
+    /// Its public properties, by ascending number. In a crowd none until they have been asked for and told, and none
+    /// again when it is long ago that the server confirmed them.
     #[must_use]
     pub fn properties(&self) -> &'a [(PropertyIndex, Value)] {
-        &self.record.properties
+        match self.told {
+            Told::Alone { record, .. } => &record.properties,
+            Told::Member {
+                crowd, track, place, ..
+            } => {
+                let identity = crowd.identities.get(track.subject(place));
+                identity.map_or(&[], |identity| identity.properties(self.newest))
+            }
+        }
     }
 
     /// One public property.
@@ -365,81 +338,62 @@ impl<'a> Subject<'a> {
     #[inline]
     #[must_use]
     pub fn state_tick(&self) -> Tick {
-        self.motion.tick(self.newest)
+        match self.told {
+            Told::Alone { motion, .. }
+            | Told::Member {
+                near: Some(motion), ..
+            } => motion.tick(self.newest),
+            Told::Member { track, place, .. } => track.state.state_tick(place),
+        }
     }
 
-    /// Where it was in [`Self::state_tick`].
+    /// Where it was in [`Self::state_tick`]. The middle of a cell: at most 1/128 m per axis off if it is near, 1/32 m
+    /// at other levels, 1/8 m in the crowd.
     #[inline]
     #[must_use]
     pub fn position(&self) -> Pos {
-        self.motion.position()
+        match self.told {
+            Told::Alone { motion, .. }
+            | Told::Member {
+                near: Some(motion), ..
+            } => motion.position(),
+            Told::Member { track, place, .. } => track.state.position(place),
+        }
     }
 
-    /// The level that its newest state came in; `None` while there is only the enter.
+    /// How it is told.
+    #[inline]
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self.told {
+            Told::Alone { motion, .. } => Tier::Listed(motion.level()),
+            Told::Member { near: Some(_), .. } => Tier::Near,
+            Told::Member { near: None, .. } => Tier::Crowd,
+        }
+    }
+
+    /// The level that its newest state came in, [`Level::CROWD`] for one of a crowd's track; `None` while there is
+    /// only the enter.
     #[inline]
     #[must_use]
     pub fn level(&self) -> Option<Level> {
-        self.motion.level()
+        match self.tier() {
+            Tier::Listed(level) => level,
+            Tier::Near => Some(Level::NEAR),
+            Tier::Crowd => Some(Level::CROWD),
+        }
     }
 
-    /// Where to show it when it is `tick_now` (see [`crate::Client::tick_now`]): one interpolation delay earlier.
+    /// Where to show it when it is `tick_now` (see [`crate::Client::tick_now`]): one interpolation delay earlier. In a
+    /// crowd the delay changes little by little when near states begin or end, so [`Shown::tick`] says which moment
+    /// it is.
     #[must_use]
     pub fn shown(&self, tick_now: f64) -> Shown {
-        self.motion.shown(self.newest, tick_now)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use myriad_wire::{Generation, Slot, WirePos};
-
-    fn subject(slot: u32) -> SubjectRef {
-        SubjectRef {
-            lane: LaneHandle(0),
-            slot: Slot(slot),
-            generation: Generation(0),
+        match self.told {
+            Told::Alone { motion, .. } => motion.shown(self.newest, tick_now),
+            Told::Member {
+                crowd, track, place, ..
+            } => crowd.shown(track, place, self.newest, tick_now),
         }
-    }
-
-    #[test]
-    fn the_bytes_of_properties_are_counted_through_all_that_happens_to_them() {
-        let mut view = View::default();
-        let text = |index, text: &str| (PropertyIndex(index), Value::Text(text.into()));
-        for slot in [3, 0, 9] {
-            let enter = Enter {
-                subject: subject(slot),
-                entity: EntityId(u64::from(slot)),
-                kind: KindId(0),
-                position: WirePos::default(),
-                properties: vec![text(1, "name"), (PropertyIndex(4), Value::Int(1))],
-            };
-            assert_eq!(view.enter(Tick(1), enter), Ok(true));
-        }
-        let none: PropertyList = Vec::new();
-        let changes = [
-            (3, vec![text(1, "a longer name")]),
-            (0, vec![text(1, ""), (PropertyIndex(4), Value::Int(2))]),
-            (9, vec![text(4, "a number once"), text(2, "new"), text(9, "last")]),
-            (9, vec![(PropertyIndex(4), Value::Bool(true))]),
-            (9, none),
-        ];
-        view.prefetch(
-            changes
-                .iter()
-                .map(|(slot, _)| subject(*slot))
-                .chain([subject(77)]),
-        );
-        let held = |view: &View| -> usize {
-            let records = view.records.iter();
-            records.map(|record| property_bytes(&record.properties)).sum()
-        };
-        for (slot, properties) in &changes {
-            assert_eq!(view.change(Tick(2), subject(*slot), properties), Ok(true));
-            assert_eq!(view.property_bytes, held(&view));
-        }
-        assert!(view.leave(subject(9)).is_some());
-        assert_eq!(view.property_bytes, held(&view));
-        assert!(view.property_bytes > 0);
     }
 }

@@ -63,7 +63,7 @@ impl<'a> BitWriter<'a> {
 const READY_BITS: u32 = 56;
 
 /// Reads what [`BitWriter`] wrote, eight bytes at a time.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct BitReader<'a> {
     /// What has not been taken into the accumulator yet.
     bytes: &'a [u8],
@@ -155,6 +155,67 @@ impl<'a> BitReader<'a> {
         }
     }
 
+    /// The next number in Rice coding with parameter `k`, at most 24, or, behind `ones_max` ones (at most 15), in
+    /// `plain_width` bits, at most 32.
+    ///
+    /// # Errors
+    /// If the bits end early.
+    #[inline(always)]
+    pub fn read_short(&mut self, k: u32, ones_max: u32, plain_width: u32) -> Result<u32, CodecError> {
+        debug_assert!(
+            k <= 24 && ones_max <= 15 && plain_width <= 32,
+            "within what a refill makes ready"
+        );
+        if self.filled < ones_max + 1 + k {
+            self.refill();
+        }
+        let ones = self.accumulator.trailing_ones();
+        if ones < ones_max {
+            if ones + 1 + k > self.filled {
+                return Err(CodecError::Length("bits end early"));
+            }
+            self.skip(ones + 1);
+            return Ok(ones << k | self.take(k));
+        }
+        self.ready(ones_max)?;
+        self.skip(ones_max);
+        self.read(plain_width)
+    }
+
+    /// Two numbers as [`Self::read_short`] reads them, one behind the other.
+    ///
+    /// # Errors
+    /// If the bits end early.
+    #[inline(always)]
+    pub fn read_two_shorts(
+        &mut self,
+        k: u32,
+        ones_max: u32,
+        plain_width: u32,
+    ) -> Result<[u32; 2], CodecError> {
+        self.refill();
+        let mask = (1u64 << k) - 1;
+        let first_ones = self.accumulator.trailing_ones();
+        if first_ones < ones_max {
+            let mut rest = self.accumulator >> (first_ones + 1);
+            let first = first_ones << k | (rest & mask) as u32;
+            rest >>= k;
+            let second_ones = rest.trailing_ones();
+            let total = first_ones + second_ones + 2 * (k + 1);
+            if second_ones < ones_max && total <= self.filled {
+                rest >>= second_ones + 1;
+                let second = second_ones << k | (rest & mask) as u32;
+                self.accumulator = rest >> k;
+                self.filled -= total;
+                return Ok([first, second]);
+            }
+        }
+        Ok([
+            self.read_short(k, ones_max, plain_width)?,
+            self.read_short(k, ones_max, plain_width)?,
+        ])
+    }
+
     /// That nothing is left but the zeros of the last byte.
     ///
     /// # Errors
@@ -165,6 +226,12 @@ impl<'a> BitReader<'a> {
         } else {
             Err(CodecError::Length("bits left over"))
         }
+    }
+
+    /// How many bits are left.
+    #[must_use]
+    pub fn bits_left(&self) -> usize {
+        self.bytes.len() * 8 + self.filled as usize
     }
 
     /// Makes `width` bits ready, at most [`READY_BITS`].

@@ -1,11 +1,13 @@
 //! Whether a decoded message keeps to [`crate::limits`], which its types alone do not show. Done once, where it
-//! comes in: behind [`ClientMessage::from_bytes`] and [`ServerMessage::from_bytes`] nobody checks again.
+//! comes in: behind [`ClientMessage::from_bytes`], [`ServerMessage::from_bytes`] and [`Happening::list_from_bytes`]
+//! nobody checks again.
 
 use crate::client::{ClientMessage, Command, Enter, Event, Hello, Joined, Login, ServerMessage, ViewUpdate};
 use crate::codec::{CodecError, decode};
+use crate::crowd::message::Happening;
 use crate::limits::{
-    ACCOUNT_BYTES_MAX, AGENT_BYTES_MAX, ARGUMENTS_MAX, CLIENT_MESSAGE_BYTES_MAX, LOGIN_KEY_BYTES_MAX,
-    NAME_BYTES_MAX, PROPERTIES_MAX, SERVER_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, AGENT_BYTES_MAX, ARGUMENTS_MAX, CLIENT_MESSAGE_BYTES_MAX, IDENTIFY_MAX,
+    LOGIN_KEY_BYTES_MAX, NAME_BYTES_MAX, PROPERTIES_MAX, SERVER_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX,
 };
 use crate::value::Value;
 use crate::{CloseReason, PropertyIndex};
@@ -33,6 +35,9 @@ impl ClientMessage {
             Self::Hello(hello) => hello.check(),
             Self::Login(login) => login.check(),
             Self::Command(command) => command.check(),
+            Self::Identify(identify) => {
+                within(identify.subjects.len() <= IDENTIFY_MAX, "the number of subjects")
+            }
             Self::Join(_) | Self::Leave => Ok(()),
         }
     }
@@ -95,8 +100,25 @@ impl ServerMessage {
             Self::Joined(joined) => joined.check(),
             Self::View(view) => view.check(),
             Self::Owner(owner) => check_properties(&owner.properties),
-            Self::Welcome(_) | Self::LoggedIn(_) | Self::CommandResult(_) => Ok(()),
+            Self::Identity(identity) => identity
+                .records
+                .iter()
+                .try_for_each(|record| check_properties(&record.properties)),
+            Self::Welcome(_) | Self::LoggedIn(_) | Self::CommandResult(_) | Self::Listed(_) => Ok(()),
         }
+    }
+}
+
+impl Happening {
+    /// The checked list that the bytes of a record of [`crate::crowd::message::Form::Events`] are.
+    ///
+    /// # Errors
+    /// If they are none, too large, or break a limit.
+    pub fn list_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, CodecError> {
+        let list: Vec<Self> = decode(bytes, SERVER_MESSAGE_BYTES_MAX)?;
+        list.iter()
+            .try_for_each(|happening| check_call(&happening.name, &happening.arguments))?;
+        Ok(list)
     }
 }
 
@@ -107,6 +129,7 @@ impl Joined {
             low.x <= high.x && low.y <= high.y && low.z <= high.z,
             "bounds that hold nothing",
         )?;
+        within(self.rules.crowd_period > 0, "a crowd's period")?;
         within(self.kinds.len() <= 1 << 16, "the number of kinds")?;
         let few = |count| count <= PROPERTIES_MAX;
         within(
@@ -176,7 +199,7 @@ fn within(holds: bool, limit: &'static str) -> Result<(), CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Change, OwnerUpdate};
+    use crate::client::{Change, Identify, OwnerUpdate};
     use crate::codec::encode;
     use crate::id::CommandSeq;
 
@@ -251,6 +274,34 @@ mod tests {
         assert_eq!(ClientMessage::from_bytes(&[99]), Err(CloseReason::Malformed));
         let long = vec![0; CLIENT_MESSAGE_BYTES_MAX + 1];
         assert_eq!(ClientMessage::from_bytes(&long), Err(CloseReason::Oversized));
+    }
+
+    #[test]
+    fn a_client_asks_about_so_many_subjects_and_no_more() {
+        let identify = |count| {
+            let subjects = vec![crate::SubjectRef::default(); count];
+            ClientMessage::from_bytes(&encode(&ClientMessage::Identify(Identify { subjects })))
+        };
+        assert!(identify(IDENTIFY_MAX).is_ok());
+        assert_eq!(identify(IDENTIFY_MAX + 1), Err(CloseReason::Malformed));
+    }
+
+    #[test]
+    fn what_happens_in_a_crowd_keeps_to_the_limits_of_events() {
+        let check = |name: usize, arguments: usize, expected: bool| {
+            let happening = Happening {
+                slot: crate::Slot(1),
+                generation: crate::Generation(0),
+                name: "x".repeat(name),
+                arguments: vec![Value::Int(1); arguments],
+            };
+            let read = Happening::list_from_bytes(&encode(&vec![happening]));
+            assert_eq!(read.is_ok(), expected, "{name} {arguments}");
+        };
+        check(NAME_BYTES_MAX, ARGUMENTS_MAX, true);
+        check(0, 0, false);
+        check(NAME_BYTES_MAX + 1, 0, false);
+        check(1, ARGUMENTS_MAX + 1, false);
     }
 
     #[test]

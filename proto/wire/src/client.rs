@@ -23,6 +23,8 @@ pub enum ClientMessage {
     Command(Command),
     /// Goodbye: the avatar leaves the world at once, without the grace period.
     Leave,
+    /// Who are these? Answered by [`ServerMessage::Identity`].
+    Identify(Identify),
 }
 
 /// The versions and features a client speaks.
@@ -76,7 +78,15 @@ pub struct Command {
     pub arguments: Vec<Value>,
 }
 
-/// To a client, on its stream.
+/// A client in a crowd asks for the identity of subjects in its view: because it has none, or because a near state
+/// says that it has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Identify {
+    /// At most [`crate::limits::IDENTIFY_MAX`]. Who is not in view by now is passed over.
+    pub subjects: Vec<SubjectRef>,
+}
+
+/// To a client, on its stream. A message may also be a [`crate::crowd::message`], which is packed by hand.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum ServerMessage {
     /// Answer to `Hello`.
@@ -92,6 +102,46 @@ pub enum ServerMessage {
     Owner(OwnerUpdate),
     /// What became of a command.
     CommandResult(CommandResult),
+    /// From here on `View` messages tell the view, or they have told all of it.
+    Listed(Listed),
+    /// Who some subjects are.
+    Identity(Identity),
+}
+
+/// From here on [`ServerMessage::View`] tells the view, subject by subject: the client is not in a crowd (any more).
+///
+/// First comes one with `complete` false. What the client has in view by then stays there until it is told again, by
+/// an enter which is none then, or until one with `complete` true has come: who has not been told again leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Listed {
+    /// The tick.
+    pub tick: Tick,
+    /// All of the view has been told.
+    pub complete: bool,
+}
+
+/// Who some subjects are.
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
+pub struct Identity {
+    /// The tick as of which it is told.
+    pub tick: Tick,
+    /// One for each subject asked for that is in view.
+    pub records: Vec<IdentityRecord>,
+}
+
+/// Who one subject is.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct IdentityRecord {
+    /// The subject.
+    pub subject: SubjectRef,
+    /// Its identity.
+    pub entity: EntityId,
+    /// Its kind.
+    pub kind: KindId,
+    /// Counts the changes of its public properties, wrapping. Near states tell it now and then.
+    pub version: u8,
+    /// All its public properties.
+    pub properties: PropertyList,
 }
 
 /// The version that will be spoken.
@@ -144,6 +194,8 @@ pub struct Rules {
     pub burst_ms: u32,
     /// The avatar's enter radius, in interest units (1/32 m). The leave radius is 1.1 times it.
     pub radius_aoi: u32,
+    /// Ticks between two states of a subject in the crowd tier, at least 1.
+    pub crowd_period: u32,
 }
 
 /// What changed in the view in one tick, in the order in which it is to be told: enters, properties, (the states

@@ -6,6 +6,8 @@
 
 use crate::client::CommandResult;
 use crate::client::Rules;
+use crate::crowd::TrackId;
+use crate::crowd::message::Form;
 use crate::id::{
     CommandSeq, EntityId, GatewayId, Generation, IntentSeq, KindId, LaneEpoch, LaneId, SessionEpoch,
     SessionId, Slot, SpaceId,
@@ -198,8 +200,11 @@ pub struct Frame {
     pub events: Vec<EventRecord>,
     /// Entities that are no more.
     pub leaves: Vec<LeaveRecord>,
-    /// The states, encoded once.
+    /// The states of the near tier, encoded once.
     pub tracks: Vec<TrackRecord>,
+    /// The crowd tracks that were told, changed, began or ended in this tick, ascending by number; in a keyframe all of
+    /// them, as keyframes.
+    pub crowd: Vec<CrowdRecord>,
 }
 
 /// What a reader must know of a lane beside its entities.
@@ -216,6 +221,9 @@ pub struct Keyframe {
 }
 
 /// An entity came into the world.
+///
+/// It is as it is after this frame's tick. A frame in which an entity joins names it in no [`ChangeRecord`] and no
+/// [`LayersRecord`]; a keyframe, in which everybody joins, has none at all.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct JoinRecord {
     /// Its slot.
@@ -232,6 +240,9 @@ pub struct JoinRecord {
     pub position: WirePos,
     /// Its public properties.
     pub properties: PropertyList,
+    /// Counts the ticks since its spawn in which they changed, this frame's included, wrapping. A reader adds one for
+    /// each [`ChangeRecord`] of a later frame, and so holds the same as one who reads a keyframe.
+    pub version: u8,
 }
 
 /// Public properties of an entity changed.
@@ -261,6 +272,20 @@ pub struct EventRecord {
     pub name: String,
     /// Its arguments.
     pub arguments: Vec<Value>,
+}
+
+/// What became of one crowd track in one tick. A track begins with a keyframe. Every entity of the lane is in exactly
+/// one track, from the frame of its join to that of its leave.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CrowdRecord {
+    /// The track.
+    pub track: TrackId,
+    /// The visibility class: the layers that all its members have.
+    pub layers: u32,
+    /// A delta, a keyframe, or a drop: the track is no more.
+    pub form: Form,
+    /// See [`crate::crowd`].
+    pub bytes: Vec<u8>,
 }
 
 /// An entity is no more.

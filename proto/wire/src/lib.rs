@@ -3,7 +3,7 @@
 //! This crate knows identifiers, grids, time as tick numbers, messages and their encoding. It deliberately
 //! knows no socket, no clock and no game rule. Start with [`client`] (what a client and a gateway say on
 //! reliable streams), [`payload`] (what travels in datagrams), [`track`] (the shared, encoded-once bytes of
-//! moving entities) and [`fabric`] (what lanes and gateways say to each other; [`node`] is how nodes carry it).
+//! moving entities near by), [`crowd`] (those of all the others) and [`fabric`] (what lanes and gateways say to each other; [`node`] is how nodes carry it).
 //! `proto/PROTOCOL.md` describes the client side completely for readers without Rust.
 
 pub mod bits;
@@ -11,6 +11,7 @@ mod check;
 pub mod client;
 pub mod close;
 pub mod codec;
+pub mod crowd;
 pub mod fabric;
 pub mod grid;
 pub mod id;

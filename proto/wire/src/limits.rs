@@ -5,9 +5,9 @@ pub const ALPN_CLIENT: &[u8] = b"myriad/1";
 /// ALPN of the links between nodes.
 pub const ALPN_NODE: &[u8] = b"myriad-node/1";
 /// The oldest and newest version of the client messages that this build speaks.
-pub const VERSION_MIN: u16 = 1;
+pub const VERSION_MIN: u16 = 2;
 /// See [`VERSION_MIN`].
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
 
 /// Largest message from a client on its stream, without the length prefix, in bytes.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
@@ -39,6 +39,9 @@ pub const PROPERTIES_MAX: usize = 64;
 pub const INTENTS_PER_DATAGRAM_MAX: usize = 16;
 /// Farthest displacement of one intent per axis, in position units: 16 m.
 pub const INTENT_STEP_MAX: i32 = 16 * crate::grid::UNITS_PER_METRE;
+
+/// Most subjects that a client asks about in one message.
+pub const IDENTIFY_MAX: usize = 64;
 
 /// Ticks for which a slot rests after a despawn before it is given to another entity. Clients tell lives of a
 /// slot apart by the tick of a state, which is sound while no reliable message is that late.

@@ -126,6 +126,11 @@ impl Link {
         }
     }
 
+    /// What was received is of no use, though it came whole: as if something were missing, asks for a fresh start.
+    pub fn lose(&mut self) {
+        self.receive_broken = self.receive.is_some();
+    }
+
     /// Starts a new stream: the next message must be a full copy. For when the transport under the link was cut.
     pub fn restart(&mut self) {
         self.send_stream += 1;

@@ -12,7 +12,8 @@
 //! ```text
 //! chunk  = level:u8  count-1:u8  first_slot:varint  base_x:zigzag base_y:zigzag base_z:zigzag
 //!          bits: bits_x:6 bits_y:6 bits_z:6 rice_k:5, then at once
-//!          count x { gap: Rice(rice_k), absent for the first; x:bits_x y:bits_y z:bits_z }   zero-filled
+//!          count x { gap: Rice(rice_k), absent for the first; x:bits_x y:bits_y z:bits_z
+//!                    at level 0: has_version:1 [version:8] }   zero-filled
 //! ```
 //! Slots ascend; `gap` is the distance to the slot before, less one. Coordinates are offsets from the base, on
 //! the level's grid. A chunk travels behind its length in bytes (see [`crate::payload`]).
@@ -78,6 +79,22 @@ impl Level {
     }
 }
 
+/// An entity that is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub slot: Slot,
+    /// Where it is.
+    pub position: WirePos,
+    /// Counts the changes of its public properties, wrapping. Told at the near level every [`VERSION_TICKS`] ticks.
+    pub version: u8,
+    /// It changed of late: the version is told now.
+    pub changed: bool,
+}
+
+/// Ticks after which the version of an entity's properties is told again at the near level.
+pub const VERSION_TICKS: u64 = 8;
+
 /// One decoded state: where the entity in `slot` is, in the middle of its grid cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -85,19 +102,29 @@ pub struct State {
     pub slot: Slot,
     /// The middle of the grid cell it is in: at most 1/128 m per axis off at the near level, 1/32 m at others.
     pub position: Pos,
+    /// The version of its public properties, if that was told.
+    pub version: Option<u8>,
 }
 
 /// Encodes those of `members` that are due at `level` in `tick`, as chunks of at most [`CHUNK_BYTES_MAX`] bytes.
 /// `members` ascend by slot. Calls `emit` once per chunk with its bytes.
-pub fn encode_chunks(level: Level, tick: Tick, members: &[(Slot, WirePos)], mut emit: impl FnMut(&[u8])) {
-    debug_assert!(members.is_sorted_by(|a, b| a.0 < b.0), "members ascend by slot");
+pub fn encode_chunks(level: Level, tick: Tick, members: &[Told], mut emit: impl FnMut(&[u8])) {
+    debug_assert!(
+        members.is_sorted_by(|a, b| a.slot < b.slot),
+        "members ascend by slot"
+    );
     let shift = level.shift() - WIRE_SHIFT;
     let due: Vec<Member> = members
         .iter()
-        .filter(|(slot, _)| level.is_due(tick, *slot))
-        .map(|&(slot, p)| Member {
-            slot: slot.0,
-            at: [p.x >> shift, p.y >> shift, p.z >> shift],
+        .filter(|told| level.is_due(tick, told.slot))
+        .map(|told| {
+            let WirePos { x, y, z } = told.position;
+            let turn = (tick.0.wrapping_add(u64::from(told.slot.0))).is_multiple_of(VERSION_TICKS);
+            Member {
+                slot: told.slot.0,
+                at: [x >> shift, y >> shift, z >> shift],
+                version: (turn || told.changed).then_some(told.version),
+            }
         })
         .collect();
     let mut bytes = Vec::with_capacity(CHUNK_BYTES_MAX);
@@ -121,6 +148,7 @@ pub fn encode_chunks(level: Level, tick: Tick, members: &[(Slot, WirePos)], mut 
 struct Member {
     slot: u32,
     at: [i32; 3],
+    version: Option<u8>,
 }
 
 fn encode_chunk(level: Level, members: &[Member], out: &mut Vec<u8>) {
@@ -157,6 +185,12 @@ fn encode_chunk(level: Level, members: &[Member], out: &mut Vec<u8>) {
         for (at, (base, width)) in member.at.iter().zip(axes) {
             bits.write(at.abs_diff(base), width);
         }
+        if level == Level::NEAR {
+            bits.write(u32::from(member.version.is_some()), 1);
+            if let Some(version) = member.version {
+                bits.write(u32::from(version), 8);
+            }
+        }
     }
     bits.finish();
 }
@@ -190,9 +224,11 @@ pub fn decode_chunk(mut bytes: &[u8], mut each: impl FnMut(State)) -> Result<Lev
         bits.read(widths[1])?,
         bits.read(widths[2])?,
     ];
+    let has_versions = level == Level::NEAR;
     each(State {
         slot: Slot(slot),
         position: grid.position(offsets)?,
+        version: take_version(has_versions, &mut bits)?,
     });
     for _ in 1..count {
         let (gap, offsets) = bits.read_rice_and_three(rice_k, widths)?;
@@ -203,10 +239,19 @@ pub fn decode_chunk(mut bytes: &[u8], mut each: impl FnMut(State)) -> Result<Lev
         each(State {
             slot: Slot(slot),
             position: grid.position(offsets)?,
+            version: take_version(has_versions, &mut bits)?,
         });
     }
     bits.finish()?;
     Ok(level)
+}
+
+#[inline(always)]
+fn take_version(has_versions: bool, bits: &mut BitReader<'_>) -> Result<Option<u8>, CodecError> {
+    if has_versions && bits.read(1)? == 1 {
+        return Ok(Some(bits.read(8)? as u8));
+    }
+    Ok(None)
 }
 
 /// Where the offsets of a chunk lie.
@@ -294,8 +339,21 @@ mod tests {
 
     fn chunks(level: Level, tick: Tick, members: &[(Slot, WirePos)]) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
-        encode_chunks(level, tick, members, |chunk| chunks.push(chunk.to_vec()));
+        let told: Vec<Told> = members
+            .iter()
+            .map(|&(slot, position)| Told {
+                slot,
+                position,
+                version: version_of(slot),
+                changed: slot.0 % 5 == 0,
+            })
+            .collect();
+        encode_chunks(level, tick, &told, |chunk| chunks.push(chunk.to_vec()));
         chunks
+    }
+
+    fn version_of(slot: Slot) -> u8 {
+        slot.0.wrapping_mul(31) as u8
     }
 
     fn states(chunk: &[u8]) -> Result<(Level, Vec<State>), CodecError> {
@@ -321,7 +379,9 @@ mod tests {
             let shift = level.shift() - WIRE_SHIFT;
             let expected: Vec<_> = members.iter().filter(|(slot, _)| level.is_due(tick, *slot)).map(|&(slot, p)| {
                 let axis = |v: i32| centre(v >> shift, level.shift());
-                State { slot, position: Pos { x: axis(p.x), y: axis(p.y), z: axis(p.z) } }
+                let turn = tick.0.wrapping_add(u64::from(slot.0)) % VERSION_TICKS == 0;
+                let version = (level == Level::NEAR && (turn || slot.0 % 5 == 0)).then(|| version_of(slot));
+                State { slot, position: Pos { x: axis(p.x), y: axis(p.y), z: axis(p.z) }, version }
             }).collect();
             prop_assert_eq!(read, expected);
         }
@@ -398,7 +458,7 @@ mod tests {
             .collect();
         let chunks = chunks(Level::NEAR, Tick(0), &members);
         assert_eq!(chunks.len(), 1);
-        assert!(chunks[0].len() < 800, "{} bytes", chunks[0].len());
+        assert!(chunks[0].len() < 900, "{} bytes", chunks[0].len());
     }
 
     #[test]
@@ -422,6 +482,7 @@ mod tests {
             for width in widths {
                 bits.write(u32::MAX >> (32 - width.clamp(1, 32)), width.min(32));
             }
+            bits.write(0, 1);
             bits.finish();
             assert_eq!(states(&chunk).is_ok(), name == "none", "{name}");
         };

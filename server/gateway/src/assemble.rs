@@ -8,9 +8,10 @@
 //! Cost per client and tick: one distance per track, one sort of those in reach, one copy of the bytes sent.
 
 use crate::counters::Counters;
+use crate::crowd::near::NearIndex;
 use crate::mirror::{Chunk, Mirror, Track};
+use crate::reach::leave_radius2;
 use bytes::{Bytes, BytesMut};
-use myriad_aoi::RADIUS_MAX;
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
 use myriad_wire::payload::{PayloadHeader, put_group};
 use myriad_wire::track::{LEVELS, Level};
@@ -38,6 +39,8 @@ pub(crate) struct Demand {
 pub(crate) struct Assembler {
     /// Numbers of the lanes whose frame is of the tick that is told.
     lanes: Vec<usize>,
+    /// Where the near tracks are, made when first asked for in a tick.
+    near: NearIndex,
     picks: Vec<Pick>,
     chunks: Vec<Placed>,
     /// Bytes taken in each datagram.
@@ -65,6 +68,11 @@ struct Placed {
 
 /// Most datagrams of one payload: their number is a byte.
 const DATAGRAMS_MAX: usize = u8::MAX as usize;
+/// Most datagrams of one payload to a client in a crowd.
+const NEAR_DATAGRAMS_MAX: usize = 2;
+/// Farthest that a client in a crowd is told near states from: 32 m.
+const NEAR_REACH_AOI: i64 = 32 * 32;
+const NEAR_REACH2: i64 = NEAR_REACH_AOI * NEAR_REACH_AOI;
 /// Bytes of the head of a group: the lane, and a count below 128.
 const GROUP_HEAD_BYTES: usize = 2;
 
@@ -72,6 +80,7 @@ impl Assembler {
     /// A tick begins.
     pub(crate) fn begin(&mut self) {
         self.lanes.clear();
+        self.near.forget();
     }
 
     /// The frame of lane number `lane` is of this tick: its tracks are told.
@@ -94,7 +103,65 @@ impl Assembler {
         let told = |pick: &&Pick| pick.level > pick.planned;
         counters.tracks_degraded += self.picks.iter().filter(told).count() as u64;
         counters.tracks_sent += self.picks.len() as u64;
-        self.place(mirror, header, counters);
+        self.place(mirror, header, DATAGRAMS_MAX, counters);
+        self.write(mirror, header, counters, emit);
+    }
+
+    /// Picks what a client in a crowd is told at the near level: the nearest tracks of at least `near_target` entities,
+    /// no farther than [`NEAR_REACH_AOI`]. Answers their bytes.
+    pub(crate) fn pick_near(&mut self, mirror: &Mirror, demand: &Demand) -> usize {
+        self.picks.clear();
+        if !demand.own_only {
+            self.near.make(mirror, &self.lanes);
+            let reach2 = leave_radius2(demand.radius).min(NEAR_REACH2);
+            self.near.nearest(
+                demand.position,
+                reach2,
+                demand.sees,
+                demand.near_target,
+                |distance2, lane, track| {
+                    let (planned, level) = (Level::NEAR, Level::NEAR);
+                    self.picks.push(Pick {
+                        distance2,
+                        lane,
+                        track,
+                        planned,
+                        level,
+                    });
+                },
+            );
+        }
+        self.near_bytes(mirror)
+    }
+
+    /// Leaves out the farthest of the near picks that `near_target` entities do not need. Answers the bytes that are
+    /// left.
+    pub(crate) fn trim_near(&mut self, mirror: &Mirror, near_target: u32) -> usize {
+        let mut members = 0;
+        let needed = self.picks.iter().position(|pick| {
+            let enough = members >= near_target;
+            members += track_of(mirror, pick).members;
+            enough
+        });
+        self.picks.truncate(needed.unwrap_or(self.picks.len()));
+        self.near_bytes(mirror)
+    }
+
+    fn near_bytes(&self, mirror: &Mirror) -> usize {
+        let bytes = |pick: &Pick| track_of(mirror, pick).levels[Level::NEAR.index()].bytes as usize;
+        self.picks.iter().map(bytes).sum()
+    }
+
+    /// Puts out the datagrams of what was picked: at least one, with the own record.
+    pub(crate) fn assemble_near(
+        &mut self,
+        mirror: &Mirror,
+        header: PayloadHeader,
+        counters: &mut Counters,
+        emit: impl FnMut(Bytes),
+    ) {
+        counters.tracks_sent += self.picks.len() as u64;
+        self.place(mirror, header, NEAR_DATAGRAMS_MAX, counters);
         self.write(mirror, header, counters, emit);
     }
 
@@ -110,7 +177,7 @@ impl Assembler {
                 if track.layers & demand.sees == 0 {
                     continue;
                 }
-                let distance2 = distance2_to_box(demand.position, track.low, track.high);
+                let distance2 = track.bounds.distance2(demand.position);
                 if distance2 <= reach2 {
                     let level = Level::LAST;
                     self.picks.push(Pick {
@@ -173,7 +240,13 @@ impl Assembler {
     }
 
     /// Puts each chunk into the first datagram that has room.
-    fn place(&mut self, mirror: &Mirror, header: PayloadHeader, counters: &mut Counters) {
+    fn place(
+        &mut self,
+        mirror: &Mirror,
+        header: PayloadHeader,
+        datagrams_max: usize,
+        counters: &mut Counters,
+    ) {
         self.header.clear();
         header.encode(&mut self.header);
         let empty = self.header.len() + GROUP_HEAD_BYTES * self.lanes.len();
@@ -189,7 +262,7 @@ impl Assembler {
                     .iter()
                     .position(fits)
                     .unwrap_or(self.datagrams.len());
-                if datagram == DATAGRAMS_MAX {
+                if datagram == datagrams_max {
                     counters.chunks_dropped += 1;
                     continue;
                 }
@@ -263,28 +336,3 @@ fn ladder() -> impl Iterator<Item = (Level, Level)> {
 fn track_of<'a>(mirror: &'a Mirror, pick: &Pick) -> &'a Track {
     &mirror.lanes()[pick.lane].tracks()[pick.track]
 }
-
-/// The square of the greatest distance at which a subject stays in view of an observer with this radius.
-fn leave_radius2(radius: u32) -> i64 {
-    let radius = i64::from(radius.min(RADIUS_MAX));
-    // Squares are whole, so rounding down loses none of `100 d2 <= 121 r2`.
-    121 * radius * radius / 100
-}
-
-/// Squared distance from a point to a box, exact as far as any leave radius reaches.
-fn distance2_to_box(point: [i32; 3], low: [i32; 3], high: [i32; 3]) -> i64 {
-    let mut sum = 0;
-    for axis in 0..3 {
-        let (at, low, high) = (
-            i64::from(point[axis]),
-            i64::from(low[axis]),
-            i64::from(high[axis]),
-        );
-        let off = (low - at).max(at - high).clamp(0, FAR);
-        sum += off * off;
-    }
-    sum
-}
-
-/// Farther than any leave radius; three squares of it fit an `i64`.
-const FAR: i64 = 1 << 30;

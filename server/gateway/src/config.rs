@@ -35,9 +35,22 @@ pub struct GatewayConfig {
     pub datagrams_per_tick: u32,
     /// Each client is told at least this many entities at the near level, as long as as many are in reach.
     pub near_target: u32,
-    /// Bytes of datagrams per second and client. Beyond it the farthest tracks are told more seldom. At least 1,200
-    /// per tick are sent in any case.
+    /// Bytes of datagrams per second and client. Beyond it the farthest tracks are told more seldom. At least 1,150
+    /// per tick are sent in any case. A client in a crowd: with its crowd messages, less their keyframes. Beyond it fewer
+    /// near states are told, down to a quarter of [`Self::near_target`], then no events; the crowd is told in any case.
     pub budget_bytes_per_s: u32,
+    /// A client with more subjects in view is told them as a crowd, until it has fewer than 5/8 of this. 0: always, as
+    /// long as its lane has crowd tracks. `u32::MAX`: never.
+    pub crowd_from: u32,
+    /// Bytes of keyframes of crowd tracks in one tick and for one client; at least one is told, and what does not fit
+    /// comes in the next ticks. Bounds the burst when a client comes into a crowd. At most [`KEYFRAME_BYTES_CEILING`].
+    pub keyframe_bytes_max: usize,
+    /// Bytes of events that a client in a crowd is told in one tick, those of the nearest tracks first; the others it is
+    /// never told. One record of them, usually of 256 bytes, is told in any case. At most [`EVENT_BYTES_CEILING`].
+    pub event_bytes_per_tick: usize,
+    /// Bytes of identities that a client is told in one tick, when it asks; at least one is told, and for the others it
+    /// must ask again. At most [`IDENTITY_BYTES_CEILING`].
+    pub identity_bytes_per_tick: usize,
     /// Bytes of enters in one `View`; what does not fit comes in the next ticks. Bounds the burst after a join or a
     /// lane's restart. At most [`VIEW_BYTES_CEILING`].
     pub view_bytes_max: usize,
@@ -49,6 +62,12 @@ pub struct GatewayConfig {
 pub const LANES_MAX: usize = 64;
 /// Greatest [`GatewayConfig::view_bytes_max`], in bytes: leaves room for changes and events in the same message.
 pub const VIEW_BYTES_CEILING: usize = SERVER_MESSAGE_BYTES_MAX / 2;
+/// Greatest [`GatewayConfig::keyframe_bytes_max`], in bytes: half of the largest message.
+pub const KEYFRAME_BYTES_CEILING: usize = SERVER_MESSAGE_BYTES_MAX / 2;
+/// Greatest [`GatewayConfig::event_bytes_per_tick`], in bytes.
+pub const EVENT_BYTES_CEILING: usize = 128 * 1024;
+/// Greatest [`GatewayConfig::identity_bytes_per_tick`], in bytes.
+pub const IDENTITY_BYTES_CEILING: usize = 128 * 1024;
 
 /// Who may log in.
 #[derive(Clone, Default)]
@@ -86,6 +105,10 @@ impl GatewayConfig {
             datagrams_per_tick: 8,
             near_target: 100,
             budget_bytes_per_s: 160_000,
+            crowd_from: 256,
+            keyframe_bytes_max: 24 * 1024,
+            event_bytes_per_tick: 512,
+            identity_bytes_per_tick: 2048,
             view_bytes_max: 48 * 1024,
             backlog_bytes_max: 256 * 1024,
         }
@@ -136,6 +159,18 @@ impl GatewayConfig {
         check(
             (1024..=VIEW_BYTES_CEILING).contains(&self.view_bytes_max),
             "view_bytes_max: must lie between 1024 and 524288",
+        );
+        check(
+            (1..=KEYFRAME_BYTES_CEILING).contains(&self.keyframe_bytes_max),
+            "keyframe_bytes_max: must lie between 1 and 524288",
+        );
+        check(
+            self.event_bytes_per_tick <= EVENT_BYTES_CEILING,
+            "event_bytes_per_tick: at most 131072",
+        );
+        check(
+            self.identity_bytes_per_tick <= IDENTITY_BYTES_CEILING,
+            "identity_bytes_per_tick: at most 131072",
         );
         check(
             self.backlog_bytes_max > CLIENT_MESSAGE_BYTES_MAX,

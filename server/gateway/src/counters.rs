@@ -64,6 +64,38 @@ counters! {
     changes_deferred,
     /// Events that a client was never told, because it was frozen or its view was full.
     events_dropped,
+    /// Events that no client in a crowd was told, because their entity is in no track that may be told.
+    events_untold,
+    /// Times that a client began to be told its view as a crowd, or did so anew.
+    crowds_begun,
+    /// Times that a client in a crowd began to be told its view subject by subject.
+    crowds_left,
+    /// Crowd messages sent.
+    crowd_messages_sent,
+    /// Those of them that another client was sent too: they cost no more than a look.
+    crowd_messages_shared,
+    /// Crowd messages that grew beyond the largest message, so that their client began anew.
+    crowd_messages_oversized,
+    /// Bytes of crowd messages sent; a part of those sent on streams.
+    crowd_bytes_sent,
+    /// Keyframes of crowd tracks sent.
+    crowd_keyframes_sent,
+    /// Ticks in which a client's keyframes did not all fit, and waited.
+    crowd_keyframes_deferred,
+    /// Crowd tracks that clients were told the end of.
+    crowd_drops_sent,
+    /// Crowd tracks told to nobody, because a member is not whom the mirror has: once per track and tick.
+    crowd_withheld,
+    /// Frames whose crowd records could not be applied, so that a full copy was asked for.
+    crowd_streams_lost,
+    /// Ticks in which a client in a crowd was told fewer near states, or no events, for want of budget.
+    crowds_degraded,
+    /// Subjects that clients asked about.
+    identities_asked,
+    /// Identities sent.
+    identities_sent,
+    /// Questions not answered, because they came too fast: more than one in a tick.
+    identifies_refused,
     /// Views frozen, because their client did not read.
     freezes,
     /// Frozen views that caught up.

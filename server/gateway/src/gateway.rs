@@ -1,8 +1,10 @@
 //! The gateway: connections and frames in, views and payloads out.
 
-use crate::assemble::{Assembler, Demand};
+use crate::assemble::Assembler;
 use crate::config::GatewayConfig;
 use crate::counters::Counters;
+use crate::crowd::Crowd;
+use crate::crowd::seat::CrowdDraft;
 use crate::io::{ClientInput, ClientOutput, ConnId, LaneStatus, Outputs, Stage, Status};
 use crate::lanes::Lane;
 use crate::mirror::{Mirror, Sink};
@@ -10,12 +12,12 @@ use crate::records::Records;
 use crate::seat::{place_observer, tell_joined, tell_owner};
 use crate::session::{Door, Phase, Session};
 use crate::sessions::Sessions;
-use crate::view::{Draft, Observer, ViewTick};
+use crate::telling::TellTick;
+use crate::view::{Draft, ViewTick};
 use bytes::Bytes;
 use myriad_aoi::{Engine, ObserverId};
 use myriad_wire::fabric::{Detach, Envelope, Frame, RoleId, RouteState, Routes};
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
-use myriad_wire::payload::PayloadHeader;
 use myriad_wire::{CloseReason, LaneEpoch, Tick};
 
 /// Most connections refused in one tick that are told so; the edge's idle timeout ends the others.
@@ -39,6 +41,8 @@ pub struct Gateway {
     engine: Engine,
     records: Records,
     draft: Draft,
+    crowd: Crowd,
+    crowd_draft: CrowdDraft,
     assembler: Assembler,
     /// The gateway's own count of its ticks. Never sent; frames carry the space's.
     now: u64,
@@ -94,6 +98,8 @@ impl Gateway {
             engine,
             records: Records::default(),
             draft: Draft::default(),
+            crowd: Crowd::new(config.lanes.len(), config.slots_max),
+            crowd_draft: CrowdDraft::default(),
             assembler: Assembler::default(),
             now: 0,
             told: Tick(0),
@@ -329,22 +335,27 @@ impl Gateway {
 
     /// Interest: brings the mirrors up to their frames, and the views up to the mirrors.
     fn interest(&mut self) {
-        let mut tick = None;
+        let tick = self.frames.iter().flatten().map(|frame| frame.tick).next();
         self.assembler.begin();
+        if let Some(tick) = tick {
+            self.crowd.begin(tick);
+        }
         for number in 0..self.frames.len() {
             let Some(frame) = self.frames[number].take() else {
                 continue;
             };
-            tick = Some(frame.tick);
             self.assembler.add_lane(number);
             let (records, counters) = (&mut self.records, &mut self.counters);
             let mut sink = Sink {
                 now: self.now,
                 engine: &mut self.engine,
                 records,
+                crowd: &mut self.crowd,
                 counters,
             };
-            self.mirror.apply(number, frame, &mut sink);
+            if self.mirror.apply(number, frame, &mut sink) {
+                self.lanes[number].lose();
+            }
             let keyframe = self.mirror.lanes()[number]
                 .keyframe()
                 .expect("a frame was just applied");
@@ -359,6 +370,7 @@ impl Gateway {
             }
         };
         if self.news != News::Nothing {
+            self.crowd.settle(&mut self.counters);
             for (observer, session) in self.sessions.iter_mut() {
                 place_observer(
                     observer,
@@ -383,7 +395,6 @@ impl Gateway {
             if session.phase != Phase::Joined {
                 continue;
             }
-            let conn = session.conn;
             let max = self.config.backlog_bytes_max;
             session
                 .view
@@ -397,53 +408,30 @@ impl Gateway {
                 &mut self.counters,
             );
             tell_owner(session, self.told, out, &mut self.counters);
-            if self.news == News::Nothing {
-                continue;
-            }
             let seat = self.engine.observer(observer).expect("a joined session observes");
-            let mut at = ViewTick {
+            let mut at = TellTick {
                 tick: self.told,
-                mirror: &self.mirror,
-                records: &mut self.records,
-                counters: &mut self.counters,
-                enter_bytes_max: self.config.view_bytes_max,
-                draft: &mut self.draft,
-            };
-            let who = Observer {
-                words: session.in_view.as_words(),
-                avatar: seat.avatar,
-                sees: seat.sees,
-                attached: session.presence.avatar().is_some(),
-            };
-            if let Some(view) = session.view.update(&who, &mut at) {
-                self.counters.stream_bytes_sent += view.len() as u64;
-                out.push(ClientOutput::Message(conn, view));
-            }
-            if self.news != News::ViewsAndStates || !session.presence.is_told() {
-                continue;
-            }
-            let Some(own) = session.presence.own(self.now) else {
-                continue;
-            };
-            let demand = Demand {
-                position: seat.position,
-                radius: seat.radius,
-                sees: seat.sees,
-                near_target: self.config.near_target,
+                with_states: self.news == News::ViewsAndStates,
+                config: &self.config,
                 budget_bytes,
-                last_only: session.view.is_frozen(),
-                own_only: session.view.is_misled(),
+                view: ViewTick {
+                    tick: self.told,
+                    mirror: &self.mirror,
+                    records: &mut self.records,
+                    counters: &mut self.counters,
+                    enter_bytes_max: self.config.view_bytes_max,
+                    draft: &mut self.draft,
+                },
+                crowd: &mut self.crowd,
+                crowd_draft: &mut self.crowd_draft,
+                assembler: &mut self.assembler,
+                out,
             };
-            let header = PayloadHeader {
-                tick: self.told,
-                part: 0,
-                parts: 1,
-                view_seq: session.view.sent(),
-                own,
-            };
-            let emit = |datagram| out.push(ClientOutput::Datagram(conn, datagram));
-            self.assembler
-                .assemble(&self.mirror, &demand, header, &mut self.counters, emit);
+            if self.news != News::Nothing {
+                let own = session.presence.own(self.now);
+                session.tell_view(&seat, own, &mut at);
+            }
+            session.tell_identities(seat.sees, &mut at);
         }
     }
 

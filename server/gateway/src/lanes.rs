@@ -125,6 +125,14 @@ impl Lane {
         self.waiting.push_back(Arrival { routes, frame });
     }
 
+    /// What was taken does not go on where what came before ended: asks for a full copy, and takes nothing until it comes.
+    pub(crate) fn lose(&mut self) {
+        self.link.lose();
+        self.routes = None;
+        self.waiting.clear();
+        self.needs_keyframe = true;
+    }
+
     fn passes_fence(&mut self, epoch: LaneEpoch, counters: &mut Counters) -> bool {
         if epoch < self.heard_epoch {
             counters.epochs_refused += 1;

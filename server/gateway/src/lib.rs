@@ -5,12 +5,13 @@
 //! edge hands it what clients send, the fabric what lanes send, and both take away what a tick puts out.
 //!
 //! Read [`gateway`] first: the tick, top to bottom. Then along the flow: `session` (what a client may say when),
-//! `presence` (its avatar at the lane), `lanes` (the links), `mirror` (the copies), `records` and `view` (who is
-//! told what), `assemble` (payloads).
+//! `presence` (its avatar at the lane), `lanes` (the links), `mirror` (the copies), `telling` (how a client is
+//! told its view), `records` and `view` (subject by subject), `crowd` (track by track), `assemble` (payloads).
 
 mod assemble;
 pub mod config;
 pub mod counters;
+mod crowd;
 pub mod gateway;
 mod idset;
 pub mod io;
@@ -18,10 +19,12 @@ mod lanes;
 mod login;
 mod mirror;
 mod presence;
+mod reach;
 mod records;
 mod seat;
 mod session;
 mod sessions;
+mod telling;
 mod view;
 
 pub use config::{GatewayConfig, LoginPolicy};

@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(spoken(0, VERSION_MIN - 1), Err(CloseReason::Version));
         assert_eq!(spoken(u16::MAX, 0), Err(CloseReason::Version));
         assert_eq!(
-            greeted(1, 1).unwrap().features,
+            greeted(VERSION_MIN, VERSION_MAX).unwrap().features,
             FEATURES,
             "unknown features are not promised"
         );

@@ -6,9 +6,12 @@
 //! nor states still under way can be taken for those of the old one.
 //!
 //! Cost per tick: one decoding of every entity's near state, one move in the engine. Clients cost nothing here.
+//! Crowd tracks are handed on to [`crate::crowd`].
 //! It does not know who sees what; read [`crate::view`] next.
 
 use crate::counters::Counters;
+use crate::crowd::{Crowd, LaneNow};
+use crate::reach::Bounds;
 use crate::records::{Ended, Records};
 use myriad_aoi::{Engine, SubjectId};
 use myriad_wire::bits::put_varint;
@@ -42,6 +45,8 @@ pub(crate) struct LaneMirror {
     skipped_ticks: u64,
     /// By slot.
     subjects: Vec<Option<Subject>>,
+    /// By slot, what of `subjects` is read for every member of every crowd track.
+    lives: Vec<Life>,
     living: u32,
     tracks: Vec<Track>,
     /// The tracks' chunks, each behind its length as in a payload; those of one track and level one after the other.
@@ -61,8 +66,21 @@ pub(crate) struct Subject {
     pub(crate) position: WirePos,
     /// Public ones, ascending by number.
     pub(crate) properties: PropertyList,
+    /// Counts the ticks in which its public properties changed, wrapping.
+    pub(crate) version: u8,
+    /// The tick of the gateway in which `version` was told or last rose: it rises once a tick.
+    pub(crate) versioned: u64,
     /// The tick of the gateway in which it came: until that tick's end no client knows it.
     pub(crate) born: u64,
+}
+
+/// Where the subject in a slot is, of which life and class. Of an empty slot: of no class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life {
+    /// In AOI units.
+    pub(crate) at: [i32; 3],
+    pub(crate) layers: u32,
+    pub(crate) generation: Generation,
 }
 
 /// The states of one track in the current frame.
@@ -71,9 +89,8 @@ pub(crate) struct Track {
     /// Only clients that see one of these may be sent its chunks.
     pub(crate) layers: u32,
     pub(crate) members: u32,
-    /// The box around its members, in AOI units.
-    pub(crate) low: [i32; 3],
-    pub(crate) high: [i32; 3],
+    /// Around its members.
+    pub(crate) bounds: Bounds,
     pub(crate) levels: [LevelChunks; LEVELS],
 }
 
@@ -106,6 +123,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) now: u64,
     pub(crate) engine: &'a mut Engine,
     pub(crate) records: &'a mut Records,
+    pub(crate) crowd: &'a mut Crowd,
     pub(crate) counters: &'a mut Counters,
 }
 
@@ -147,8 +165,9 @@ impl Mirror {
         lane.is_some_and(|lane| lane.subject(subject.slot).is_some())
     }
 
-    /// Brings the copy of lane number `lane` up to `frame`, which must be the lane's next one or a keyframe.
-    pub(crate) fn apply(&mut self, lane: usize, frame: Frame, sink: &mut Sink) {
+    /// Brings the copy of lane number `lane` up to `frame`, which must be the lane's next one or a keyframe. Answers
+    /// whether the lane must be asked for a keyframe, because the frame does not go on where the one before ended.
+    pub(crate) fn apply(&mut self, lane: usize, frame: Frame, sink: &mut Sink) -> bool {
         let lanes = self.lanes.len();
         let renamed = frame.epoch > self.lanes[lane].epoch && self.lanes[lane].keyframe.is_some();
         let handle = if renamed {
@@ -174,6 +193,7 @@ impl Mirror {
             copy,
             sink,
         };
+        let is_keyframe = frame.keyframe.is_some();
         if let Some(keyframe) = frame.keyframe {
             update.replace(keyframe, handle, &frame.joins);
         }
@@ -190,6 +210,20 @@ impl Mirror {
             update.leave(record.slot, record.generation);
         }
         sink.counters.frames_applied += 1;
+        let now = LaneNow {
+            number: lane,
+            handle,
+            is_keyframe,
+            lives: &copy.lives,
+        };
+        sink.crowd.apply(now, &frame.crowd, sink.counters)
+    }
+
+    /// The living subject of this name.
+    pub(crate) fn named(&self, name: SubjectRef) -> Option<(SubjectId, &Subject)> {
+        let lane = self.lanes.iter().position(|lane| lane.handle == name.lane)?;
+        let subject = self.lanes[lane].subject(name.slot)?;
+        (subject.name == name).then_some((self.id(lane, name.slot), subject))
     }
 
     fn free_handle(&mut self) -> LaneHandle {
@@ -320,7 +354,13 @@ impl Update<'_, '_> {
         let index = join.slot.0 as usize;
         if self.copy.subjects.len() <= index {
             self.copy.subjects.resize(index + 1, None);
+            self.copy.lives.resize(index + 1, Life::default());
         }
+        self.copy.lives[index] = Life {
+            at: position,
+            layers: join.layers,
+            generation: join.generation,
+        };
         self.copy.subjects[index] = Some(Subject {
             name: SubjectRef {
                 lane: self.copy.handle,
@@ -332,6 +372,8 @@ impl Update<'_, '_> {
             layers: join.layers,
             position: join.position,
             properties: join.properties,
+            version: join.version,
+            versioned: self.sink.now,
             born: self.sink.now,
         });
         self.copy.living += 1;
@@ -341,7 +383,9 @@ impl Update<'_, '_> {
     fn renew(&mut self, join: JoinRecord) {
         self.set_layers(join.slot, join.layers);
         self.set_position(join.slot, join.position);
-        let subject = self.copy.subject(join.slot).expect("the caller found it");
+        let now = self.sink.now;
+        let subject = self.living(join.slot).expect("the caller found it");
+        (subject.version, subject.versioned) = (join.version, now);
         let changed: PropertyList = join
             .properties
             .into_iter()
@@ -358,6 +402,7 @@ impl Update<'_, '_> {
         let Some(subject) = self.copy.subjects[slot.0 as usize].take() else {
             return;
         };
+        self.copy.lives[slot.0 as usize] = Life::default();
         self.copy.living -= 1;
         self.sink.engine.remove_subject(id);
         if subject.born != self.sink.now {
@@ -396,6 +441,7 @@ impl Update<'_, '_> {
         let Some(subject) = self.living(slot) else { return };
         if subject.layers != layers {
             subject.layers = layers;
+            self.copy.lives[slot.0 as usize].layers = layers;
             self.sink.engine.set_layers(id, layers);
         }
     }
@@ -406,6 +452,7 @@ impl Update<'_, '_> {
         let (before, now) = (subject.position.to_aoi(), position.to_aoi());
         subject.position = position;
         if before != now {
+            self.copy.lives[slot.0 as usize].at = now;
             self.sink.engine.move_subject(id, now);
         }
     }
@@ -415,8 +462,12 @@ impl Update<'_, '_> {
             self.sink.counters.records_refused += 1;
             return;
         }
-        let id = self.id(slot);
+        let (id, now) = (self.id(slot), self.sink.now);
         let Some(subject) = self.living(slot) else { return };
+        if subject.versioned != now {
+            subject.version = subject.version.wrapping_add(1);
+            subject.versioned = now;
+        }
         for (index, value) in properties {
             match subject
                 .properties
@@ -440,7 +491,8 @@ impl Update<'_, '_> {
                 && event.arguments.iter().all(is_short);
             match self.copy.subject(event.slot) {
                 Some(subject) if sound => {
-                    let name = subject.name;
+                    let (name, layers) = (subject.name, subject.layers);
+                    self.sink.crowd.put_event(self.copy.number, name, layers, event);
                     self.sink.records.put_event(self.id(event.slot), name, event);
                 }
                 _ => self.sink.counters.records_refused += 1,
@@ -510,8 +562,10 @@ impl Update<'_, '_> {
         copy.tracks.push(Track {
             layers: track.layers,
             members: track.members,
-            low: track.low.to_aoi(),
-            high: track.high.to_aoi(),
+            bounds: Bounds {
+                low: track.low.to_aoi(),
+                high: track.high.to_aoi(),
+            },
             levels,
         });
     }

@@ -23,6 +23,8 @@ pub(crate) struct Records {
     enters: Vec<Span>,
     /// By subject, all its public properties as a change; written when first asked for in a tick.
     refreshes: Vec<Span>,
+    /// By subject, written when first asked for in a tick.
+    identities: Vec<Span>,
     /// By subject, valid where `changed`.
     changes: Vec<Span>,
     changed: IdSet,
@@ -154,6 +156,23 @@ impl Records {
         self.read(span)
     }
 
+    /// The `IdentityRecord` of a subject as it is now.
+    pub(crate) fn identity(&mut self, id: SubjectId, subject: &Subject) -> Encoded<'_> {
+        let mut span = self.identities.get(id.0 as usize).copied().unwrap_or_default();
+        if span.tick != self.now {
+            let record = (
+                subject.name,
+                subject.entity,
+                subject.kind,
+                subject.version,
+                &subject.properties,
+            );
+            span = self.write(1, |out| codec::encode_into(&record, out));
+            put(&mut self.identities, id, span);
+        }
+        self.read(span)
+    }
+
     /// A `Change` that tells all public properties of a subject as they are now.
     pub(crate) fn refresh(&mut self, id: SubjectId, subject: &Subject) -> Encoded<'_> {
         let mut span = self.refreshes.get(id.0 as usize).copied().unwrap_or_default();
@@ -200,7 +219,7 @@ fn put(spans: &mut Vec<Span>, id: SubjectId, span: Span) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use myriad_wire::client::{Change, Enter, Event};
+    use myriad_wire::client::{Change, Enter, Event, IdentityRecord};
     use myriad_wire::{EntityId, Generation, KindId, LaneHandle, PropertyIndex, Slot, Value, WirePos};
 
     fn subject() -> Subject {
@@ -222,6 +241,8 @@ mod tests {
                 (PropertyIndex(0), Value::Text("ada".into())),
                 (PropertyIndex(3), Value::Int(-1)),
             ],
+            version: 200,
+            versioned: 0,
             born: 0,
         }
     }
@@ -240,6 +261,16 @@ mod tests {
         };
         for _ in 0..2 {
             assert_eq!(records.enter(id, &subject).bytes, codec::encode(&enter));
+        }
+        let identity = IdentityRecord {
+            subject: subject.name,
+            entity: subject.entity,
+            kind: subject.kind,
+            version: subject.version,
+            properties: subject.properties.clone(),
+        };
+        for _ in 0..2 {
+            assert_eq!(records.identity(id, &subject).bytes, codec::encode(&identity));
         }
         let changed = vec![(PropertyIndex(3), Value::Int(-1))];
         records.put_change(id, &subject, &changed);

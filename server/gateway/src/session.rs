@@ -15,14 +15,15 @@ use crate::io::{ClientOutput, ConnId};
 use crate::lanes::Lane;
 use crate::login;
 use crate::presence::Presence;
+use crate::telling::Telling;
 use crate::view::ClientView;
 use bytes::Bytes;
-use myriad_wire::client::{ClientMessage, Command, Hello, Join, LoggedIn, Login, ServerMessage};
+use myriad_wire::client::{ClientMessage, Command, Hello, Identify, Join, LoggedIn, Login, ServerMessage};
 use myriad_wire::codec;
 use myriad_wire::fabric::{Attach, Detach};
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
 use myriad_wire::payload::Intents;
-use myriad_wire::{CloseReason, LaneId, SessionId};
+use myriad_wire::{CloseReason, LaneId, SessionId, SubjectRef};
 use std::collections::VecDeque;
 
 /// A client that sends so many times the datagrams that one tick allows is closed as `Flood`.
@@ -54,6 +55,11 @@ pub(crate) struct Session {
     pub(crate) presence: Presence,
     /// Whom the interest engine has in view: the sum of all edges of the session's observer, which is inserted once.
     pub(crate) in_view: IdSet,
+    /// How many these are.
+    pub(crate) in_view_count: u32,
+    pub(crate) telling: Telling,
+    /// Whom the client asked about since the last tick.
+    pub(crate) asked: Option<Vec<SubjectRef>>,
     /// What the client was told of that.
     pub(crate) view: ClientView,
     /// The tick of the gateway in which its lane's routes named it last.
@@ -120,6 +126,9 @@ impl Session {
             account: String::new(),
             presence: Presence::default(),
             in_view: IdSet::default(),
+            in_view_count: 0,
+            telling: Telling::Listed { complete: true },
+            asked: None,
             view: ClientView::default(),
             named_at: 0,
         }
@@ -226,11 +235,15 @@ impl Session {
 
     fn take_messages(&mut self, door: &mut Door) -> Result<(), CloseReason> {
         while let Some(bytes) = self.inbox.pop_front() {
-            if self.allowance < MESSAGE_COST {
-                return Err(CloseReason::Flood);
+            let message = ClientMessage::from_bytes(&bytes);
+            // A client in a crowd asks every tick: that has an allowance of its own.
+            if !matches!(message, Ok(ClientMessage::Identify(_))) {
+                if self.allowance < MESSAGE_COST {
+                    return Err(CloseReason::Flood);
+                }
+                self.allowance -= MESSAGE_COST;
             }
-            self.allowance -= MESSAGE_COST;
-            self.take_message(ClientMessage::from_bytes(&bytes)?, door)?;
+            self.take_message(message?, door)?;
         }
         if self.flooded {
             Err(CloseReason::Flood)
@@ -245,6 +258,7 @@ impl Session {
             ClientMessage::Login(login) => self.take_login(login, door),
             ClientMessage::Join(join) => self.take_join(join, door),
             ClientMessage::Command(command) => self.take_command(command, door),
+            ClientMessage::Identify(identify) => self.take_identify(identify, door),
             ClientMessage::Leave => Err(CloseReason::Left),
         }
     }
@@ -289,6 +303,18 @@ impl Session {
     fn take_command(&mut self, command: Command, door: &mut Door) -> Result<(), CloseReason> {
         self.expect(Phase::Joined)?;
         self.presence.take_command(command, door.counters)
+    }
+
+    /// One question a tick is answered.
+    fn take_identify(&mut self, identify: Identify, door: &mut Door) -> Result<(), CloseReason> {
+        self.expect(Phase::Joined)?;
+        if self.asked.is_some() {
+            door.counters.identifies_refused += 1;
+        } else {
+            door.counters.identities_asked += identify.subjects.len() as u64;
+            self.asked = Some(identify.subjects);
+        }
+        Ok(())
     }
 
     fn take_datagrams(&mut self, door: &mut Door) -> Result<(), CloseReason> {

@@ -72,6 +72,10 @@ impl Sessions {
                 Edge::Leave => session.in_view.remove(event.subject),
             };
             assert!(changed, "{event:?} is an edge of a view that has it already");
+            match event.edge {
+                Edge::Enter => session.in_view_count += 1,
+                Edge::Leave => session.in_view_count -= 1,
+            }
         }
     }
 

@@ -31,6 +31,8 @@ const EVENT_BYTES_MAX: usize = 128 * 1024;
 const LEAVES_MAX: u32 = 8192;
 /// The place of `View` among the variants of [`myriad_wire::client::ServerMessage`].
 const VIEW_VARIANT: u32 = 3;
+/// The place of `Identity` among them.
+const IDENTITY_VARIANT: u32 = 7;
 
 /// One client's view.
 #[derive(Debug, Default)]
@@ -40,7 +42,7 @@ pub(crate) struct ClientView {
     dirty: IdSet,
     /// Known lives that are over, and of which the client was not told the leave. Not in `known` any more.
     owed: Vec<SubjectRef>,
-    /// How many views the client was sent.
+    /// How many views the client was sent, and how many crowds began.
     sent: u64,
     frozen: bool,
     /// See [`Self::is_misled`].
@@ -77,6 +79,7 @@ pub(crate) struct Draft {
     events: Section,
     leaves: Section,
     deferred_enters: bool,
+    identities: Section,
     message: Vec<u8>,
 }
 
@@ -87,9 +90,22 @@ struct Section {
 }
 
 impl ClientView {
-    /// How many views the client was sent.
+    /// How many views the client was sent, and how many crowds began.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// A crowd begins: states behind it are not for those whom the client has in view before it.
+    pub(crate) fn count_begin(&mut self) {
+        self.sent += 1;
+    }
+
+    /// The client is told its view another way from now on: it knows nobody by this one.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+        self.dirty.clear();
+        self.owed.clear();
+        self.misled = false;
     }
 
     /// Whether the client is told nothing, because it does not read.
@@ -288,27 +304,36 @@ impl Draft {
         self.leaves.count += 1;
     }
 
-    /// The whole message, if any section has something. A section is a count and its records.
+    /// The last view that was put together left enters for the next one.
+    pub(crate) fn has_deferred_enters(&self) -> bool {
+        self.deferred_enters
+    }
+
+    /// The whole message, if any section has something.
     fn message(&mut self, tick: Tick) -> Option<Bytes> {
         let sections = [&self.enters, &self.changes, &self.events, &self.leaves];
-        if sections.iter().all(|section| section.count == 0) {
-            return None;
+        message(VIEW_VARIANT, tick, &sections, &mut self.message)
+    }
+
+    /// Begins an answer of identities.
+    pub(crate) fn begin_identities(&mut self) {
+        self.identities.bytes.clear();
+        self.identities.count = 0;
+    }
+
+    /// Adds one; `false` if it does not fit. The first always does.
+    pub(crate) fn put_identity(&mut self, record: Encoded, bytes_max: usize) -> bool {
+        let bytes = self.identities.bytes.len();
+        let fits = bytes == 0 || bytes + record.bytes.len() <= bytes_max;
+        if fits {
+            self.identities.put(record);
         }
-        let out = &mut self.message;
-        out.clear();
-        out.extend_from_slice(&[0; LENGTH_BYTES]);
-        encode_into(&(VIEW_VARIANT, tick), out);
-        for section in sections {
-            encode_into(&u64::from(section.count), out);
-            out.extend_from_slice(&section.bytes);
-        }
-        let length = out.len() - LENGTH_BYTES;
-        assert!(
-            length <= SERVER_MESSAGE_BYTES_MAX,
-            "the limits of the sections add up to less than a message's"
-        );
-        out[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
-        Some(Bytes::copy_from_slice(out))
+        fits
+    }
+
+    /// The answer, if there is one.
+    pub(crate) fn identities(&mut self, tick: Tick) -> Option<Bytes> {
+        message(IDENTITY_VARIANT, tick, &[&self.identities], &mut self.message)
     }
 
     fn count(&self, counters: &mut Counters) {
@@ -318,6 +343,27 @@ impl Draft {
         counters.events_sent += u64::from(self.events.count);
         counters.leaves_sent += u64::from(self.leaves.count);
     }
+}
+
+/// A message of these sections, if any has something. A section is a count and its records.
+fn message(variant: u32, tick: Tick, sections: &[&Section], out: &mut Vec<u8>) -> Option<Bytes> {
+    if sections.iter().all(|section| section.count == 0) {
+        return None;
+    }
+    out.clear();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    encode_into(&(variant, tick), out);
+    for section in sections {
+        encode_into(&u64::from(section.count), out);
+        out.extend_from_slice(&section.bytes);
+    }
+    let length = out.len() - LENGTH_BYTES;
+    assert!(
+        length <= SERVER_MESSAGE_BYTES_MAX,
+        "the limits of the sections add up to less than a message's"
+    );
+    out[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
+    Some(Bytes::copy_from_slice(out))
 }
 
 impl Section {

@@ -2,7 +2,7 @@
 
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, SpaceClock, SpaceId};
 
-/// How a lane runs. Times are in seconds and become ticks by the clock's rate, rounded up.
+/// How a lane runs. Times are in seconds and become ticks by the clock's rate, rounded up if nothing else is said.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The lane.
@@ -32,6 +32,8 @@ pub struct Config {
     pub gateway_silence_s: f64,
     /// How often an avatar that changed is saved, in seconds.
     pub save_interval_s: f64,
+    /// How often each member of a crowd track is told, in seconds. Becomes ticks rounded to the nearest, at least one.
+    pub crowd_period_s: f64,
     /// Most sessions; one more is refused as `Full`.
     pub sessions_max: u32,
     /// Most messages that wait for the next tick; one more is dropped, and the link asks for it anew.
@@ -40,14 +42,19 @@ pub struct Config {
     pub truth: bool,
 }
 
+impl Config {
+    /// Ticks between two tellings of a crowd track.
+    pub(crate) fn crowd_period_ticks(&self) -> u64 {
+        let ticks = (self.crowd_period_s * self.clock.hz()).round() as u64;
+        ticks.clamp(1, crate::crowd::PERIOD_TICKS_MAX)
+    }
+}
+
 /// Most movement intents of one session that wait for a tick; beyond it the newest are dropped and counted.
 pub(crate) const INTENTS_QUEUED_MAX: usize = 32;
 /// Most commands of one session that wait for a tick; beyond it the newest are refused.
 pub(crate) const COMMANDS_QUEUED_MAX: usize = 32;
 /// How many sessions are remembered after the lane ended them, in case their gateway missed it and asks again.
 pub(crate) const ENDED_SESSIONS_REMEMBERED: usize = 1024;
-/// Side of the square within which entities share a track, as a shift of position units: 16 m. Smaller squares
-/// cost more chunk headers, larger ones wider coordinates and coarser choice of what is near.
-pub(crate) const TRACK_TILE_SHIFT: u32 = 14;
 /// Most save requests under way. While storage is that far behind, what changed waits in the world.
 pub(crate) const SAVES_IN_FLIGHT_MAX: usize = 4;

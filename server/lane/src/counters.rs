@@ -49,4 +49,26 @@ pub struct Counters {
     pub keyframe_bytes: u64,
     /// Events emitted to observers.
     pub events: u64,
+    /// Crowd tracks begun.
+    pub crowd_tracks_begun: u64,
+    /// Crowd tracks ended. The difference is how many there are.
+    pub crowd_tracks_ended: u64,
+    /// Entities that became members of a crowd track without having been in one.
+    pub crowd_joins: u64,
+    /// Entities that moved from one crowd track to another.
+    pub crowd_moves: u64,
+    /// Crowd tracks with few members that moved into another.
+    pub crowd_merges: u64,
+    /// Entities and ticks without a crowd track of their own region, because all numbers of tracks are in use.
+    pub crowd_astray: u64,
+    /// Entities and ticks without any crowd track, for the same reason: clients in a crowd do not see them.
+    pub crowd_unseated: u64,
+    /// Positions told in crowd tracks, those of members that joined left out.
+    pub crowd_states: u64,
+    /// Bytes of keyframes of crowd tracks that began.
+    pub crowd_begun_bytes: u64,
+    /// Bytes of deltas of crowd tracks.
+    pub crowd_delta_bytes: u64,
+    /// Of those, bytes of deltas that told nothing but who left and joined.
+    pub crowd_membership_bytes: u64,
 }

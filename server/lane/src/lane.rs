@@ -3,10 +3,12 @@
 use crate::avatars::{Avatars, Place};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::crowd::Crowd;
 use crate::readers::Readers;
 use crate::stages::ingest::Wish;
 use crate::stages::{Stage, commands, ghosts, handoff, ingest, interest, persist, publish, simulate};
 use crate::tracks::TrackBuilder;
+use crate::versions::Versions;
 use bytes::Bytes;
 use myriad_script::{ScriptFault, ScriptHost};
 use myriad_storage::{EntityEpoch, SavedEntity, StorageReply, StorageRequest};
@@ -37,6 +39,9 @@ pub struct Lane {
     /// Made by ingest, emptied by handoff in the same tick.
     pub(crate) wishes: Vec<Wish>,
     pub(crate) tracks: TrackBuilder,
+    pub(crate) crowd: Crowd,
+    /// Of public properties. Kept by publish.
+    pub(crate) versions: Versions,
     /// Every entity, ascending by slot: as of this tick's interest and publish.
     pub(crate) subjects: Vec<Subject>,
     pub(crate) interest: interest::Interest,
@@ -110,6 +115,8 @@ impl Lane {
             avatars: Avatars::default(),
             wishes: Vec::new(),
             tracks: TrackBuilder::default(),
+            crowd: Crowd::new(config.crowd_period_ticks()),
+            versions: Versions::default(),
             subjects: Vec::new(),
             saves_in_flight: BTreeMap::new(),
             counters: Counters::default(),
@@ -248,6 +255,7 @@ impl Lane {
             speed_max: kind.map_or(0, speed_max),
             burst_ms: self.config.burst_ms,
             radius_aoi: kind.map_or(0, Kind::radius_aoi),
+            crowd_period: self.crowd.period_ticks() as u32,
         }
     }
 
@@ -307,15 +315,6 @@ impl Lane {
             },
             tick: now,
         })
-    }
-
-    /// The account whose avatar `handle` is.
-    pub(crate) fn account_of(&self, handle: Handle) -> Option<&str> {
-        let is = |place: &Place| matches!(place, Place::InWorld(own) if *own == handle);
-        self.avatars
-            .iter()
-            .find(|(_, avatar)| is(&avatar.place))
-            .map(|(account, _)| account.as_str())
     }
 
     /// A save request succeeded: an avatar that departed with it is no longer needed here.

@@ -10,10 +10,12 @@
 mod avatars;
 mod config;
 mod counters;
+mod crowd;
 mod lane;
 mod readers;
 mod stages;
 mod tracks;
+mod versions;
 
 pub use config::Config;
 pub use counters::Counters;

@@ -2,14 +2,12 @@
 //!
 //! It uses what everybody can use: `myriad serve` with a configuration, and the harness behind `myriad bots`.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use myriad_harness::server::{Configuration, Server};
 use myriad_harness::{BotsOptions, Thresholds, Trust, TruthSource};
-use serde::Deserialize;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 /// Side of the square in which the crowd stands, in metres.
 const SIDE_M: u32 = 100;
@@ -57,7 +55,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         args.clients
     );
     let folder = tempfile::tempdir().context("can't make a temporary folder")?;
-    let server = Server::start(folder.path(), &configuration(args, folder.path()))?;
+    let program = Command::new(std::env::current_exe()?);
+    let server = Server::start(program, folder.path(), &configuration(args, folder.path()))?;
     eprintln!(
         "A server with {} entities in {SIDE_M} m x {SIDE_M} m runs at {} Hz on {}; {} clients join it.",
         args.entities, args.hz, server.said.client, args.clients
@@ -75,77 +74,20 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         url: format!("http://{}", server.said.admin),
         token: None,
     });
-    options.server_pids = vec![server.child.id()];
+    options.server_pids = vec![server.pid()];
     let outcome = crate::run_bots(options, &Thresholds::promised(args.clients));
     server.stop()?;
     outcome
 }
 
-fn configuration(args: &DemoArgs, folder: &Path) -> String {
-    let npcs = args.entities - args.clients;
-    format!(
-        "[space]\nhz = {hz:?}\nside_m = {SIDE_M}\nspawn_side_m = {SIDE_M}\nseed = {seed}\n\
-         [game]\nnpcs = {npcs}\nradius = {RADIUS_M}\n\
-         [storage]\ndata = {data:?}\n\
-         [client]\nlisten = \"127.0.0.1:0\"\nconnections_max = {connections}\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\ntruth = true\n\
-         [log]\nfilter = \"warn\"\n",
-        hz = args.hz,
-        seed = args.seed,
-        data = folder.join("data"),
-        connections = args.clients + 100,
-    )
-}
-
-/// A server that was started for the demo. Killed if it is dropped before [`Self::stop`].
-struct Server {
-    child: Child,
-    said: Announcement,
-}
-
-/// What the server says once it is ready.
-#[derive(Debug, Deserialize)]
-struct Announcement {
-    client: SocketAddr,
-    admin: SocketAddr,
-    fingerprint: String,
-}
-
-impl Server {
-    fn start(folder: &Path, configuration: &str) -> Result<Self> {
-        let file = folder.join("demo.toml");
-        std::fs::write(&file, configuration)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--announce", "--until-stdin-closes", "--config"])
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("can't start the server")?;
-        let stdout = child.stdout.take().expect("stdout was asked for");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        if line.is_empty() {
-            let status = child.wait()?;
-            bail!("the server ended before it was ready: {status}");
-        }
-        let said = serde_json::from_str(&line).with_context(|| format!("the server announced {line:?}"))?;
-        Ok(Self { child, said })
-    }
-
-    /// Lets the server drain, and waits for its end.
-    fn stop(mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to kill, and the answer says so.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn configuration(args: &DemoArgs, folder: &Path) -> Configuration {
+    let mut configuration = Configuration::new(&folder.join("data"));
+    configuration.set("space.hz", format_args!("{:?}", args.hz));
+    configuration.set("space.side_m", SIDE_M);
+    configuration.set("space.spawn_side_m", SIDE_M);
+    configuration.set("space.seed", args.seed);
+    configuration.set("game.npcs", args.entities - args.clients);
+    configuration.set("game.radius", RADIUS_M);
+    configuration.set("client.connections_max", args.clients + 100);
+    configuration
 }

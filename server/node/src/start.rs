@@ -293,6 +293,7 @@ fn lane_config(
         grace_s: space.grace_s,
         gateway_silence_s: space.gateway_silence_s,
         save_interval_s: parts.config.storage.save_interval_s,
+        crowd_period_s: space.crowd_period_s,
         sessions_max: space.sessions_max,
         inbox_max: FABRIC_INBOX_MAX,
         truth: parts.config.admin.truth,
@@ -330,6 +331,10 @@ fn start_gateway(
         login_timeout_s: config.gateway.login_timeout_s,
         near_target: config.gateway.near_target,
         budget_bytes_per_s: config.gateway.budget_kib_s * 1024,
+        crowd_from: config.gateway.crowd_from,
+        keyframe_bytes_max: config.gateway.keyframe_kib as usize * 1024,
+        event_bytes_per_tick: config.gateway.event_bytes_per_tick as usize,
+        identity_bytes_per_tick: config.gateway.identity_bytes_per_tick as usize,
         backlog_bytes_max: config.gateway.backlog_kib as usize * 1024,
         ..GatewayConfig::new(id, incarnation, SPACE, LANE)
     });

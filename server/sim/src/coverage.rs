@@ -102,6 +102,44 @@ exercises! {
     Vanished = "told: leaves",
     /// A state was checked against the truth.
     State = "told: states",
+    /// A client was sent a crowd message.
+    CrowdMessage = "crowd: messages sent",
+    /// A client whose view was listed began to be told it by tracks.
+    CrowdEntered = "crowd: switches to it",
+    /// A client in a crowd began to be told its view subject by subject.
+    CrowdLeft = "crowd: switches back",
+    /// A crowd began, or began anew.
+    CrowdBegun = "crowd: begins",
+    /// All tracks in reach were told.
+    CrowdCompleted = "crowd: completes",
+    /// A crowd began anew when its client read again.
+    CrowdThawed = "crowd: thaws",
+    /// A crowd began anew with the tracks of the lane's next life.
+    CrowdOtherLane = "crowd: lane restarts seen",
+    /// A keyframe of a track was sent.
+    CrowdKeyframe = "crowd: keyframes",
+    /// Keyframes of tracks had to wait for want of budget.
+    KeyframesDeferred = "crowd: keyframes that had to wait",
+    /// A delta of a track was sent.
+    CrowdDelta = "crowd: deltas",
+    /// A client was told no more of a track.
+    CrowdDrop = "crowd: drops",
+    /// A member went from one track to another in one message.
+    CrowdMove = "crowd: moves between tracks",
+    /// An event was sent in a crowd.
+    CrowdEvent = "crowd: events sent",
+    /// Events were not told, for want of budget or because the view stood still.
+    CrowdEventsDropped = "gateway: events dropped",
+    /// A client asked who somebody is.
+    IdentityAsked = "crowd: identities asked for",
+    /// A client was answered who somebody is.
+    IdentitySent = "crowd: identities answered",
+    /// A client told an identity, or properties that were not known.
+    Identified = "told: identities",
+    /// A view told by tracks was held against the band.
+    BandChecked = "crowds held against the band",
+    /// A view told by tracks was held against brute force at the end.
+    CrowdProven = "crowds within the band at the end",
     /// A whole view was held against the rule after a tick.
     ViewChecked = "views held against the rule",
     /// A whole view was held against brute force at the end.

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub lanes: bool,
     /// Some players move faster than they may.
     pub cheaters: bool,
+    /// In most runs a few in view are a crowd already.
+    pub crowds: bool,
 }
 
 impl Default for Scenario {
@@ -43,6 +45,7 @@ impl Default for Scenario {
             gateways: true,
             lanes: true,
             cheaters: true,
+            crowds: false,
         }
     }
 }

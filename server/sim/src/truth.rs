@@ -26,6 +26,8 @@ pub(crate) struct Life {
     pub(crate) speed_max: f64,
     /// The public ones.
     pub(crate) properties: PropertyList,
+    /// Counts the ticks in which they were set. Not known of one that lived while nobody read the lane.
+    pub(crate) version: Option<u8>,
     /// For an avatar: its account, and its saved count of commands.
     pub(crate) avatar: Option<(String, i64)>,
 }
@@ -87,7 +89,14 @@ impl Life {
 
 impl Snapshot {
     /// Copies the world out of `lane`, which has just computed `tick`.
-    pub(crate) fn of(lane: &Lane, tick: Tick, before: Option<&Self>, happened: Vec<Happening>) -> Self {
+    /// `changed` are the slots whose public properties were set, if somebody reads the lane.
+    pub(crate) fn of(
+        lane: &Lane,
+        tick: Tick,
+        before: Option<&Self>,
+        happened: Vec<Happening>,
+        changed: Option<&[Slot]>,
+    ) -> Self {
         let space = lane.space();
         let living = "the space lists the living";
         let mut lives = BTreeMap::new();
@@ -114,8 +123,23 @@ impl Snapshot {
                 radius_aoi: kind.radius_aoi(),
                 speed_max: kind.spec().speed_max_m_s * METRE,
                 properties: space.properties(handle, public),
+                version: None,
                 avatar,
             };
+            let before = before.and_then(|before| before.lives.get(&handle.slot));
+            let before = before.filter(|before| before.generation == life.generation);
+            // One that was set to what it was before counts too.
+            let differs = before.is_some_and(|before| before.properties != life.properties);
+            let is_set = changed.map(|changed| changed.contains(&life.slot));
+            let is_set = is_set.or(differs.then_some(true));
+            let version = match before {
+                None => Some(0),
+                Some(before) => before
+                    .version
+                    .zip(is_set)
+                    .map(|(v, is_set)| v.wrapping_add(u8::from(is_set))),
+            };
+            let life = Life { version, ..life };
             lives.insert(handle.slot, life);
         }
         let lives_on = |life: &Life| {
@@ -173,6 +197,17 @@ impl History {
     pub(crate) fn demand(&self, epoch: LaneEpoch, tick: Tick) -> Result<&Snapshot, String> {
         self.at(epoch, tick)
             .ok_or_else(|| format!("tick {tick} is told, which the lane of epoch {epoch} never computed"))
+    }
+
+    /// The worlds of the lane of `epoch` from `first` to `last`.
+    pub(crate) fn between(
+        &self,
+        epoch: LaneEpoch,
+        first: Tick,
+        last: Tick,
+    ) -> impl Iterator<Item = &Snapshot> {
+        let range = self.snapshots.range((epoch, first)..=(epoch, last));
+        range.map(|(_, snapshot)| snapshot)
     }
 
     /// The last world of the lane of `epoch`.

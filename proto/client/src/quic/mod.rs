@@ -66,12 +66,52 @@ pub enum ConnectError {
     TimedOut,
 }
 
+/// How to connect to servers of one trust, for whoever brings a QUIC loop of its own. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    config: quinn::ClientConfig,
+    refusals: Refusals,
+}
+
 /// Makes connections over one socket to servers of one trust. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connector {
     endpoint: quinn::Endpoint,
-    config: quinn::ClientConfig,
-    refusals: Refusals,
+    dialer: Dialer,
+}
+
+impl Dialer {
+    /// For servers of this trust.
+    ///
+    /// # Errors
+    /// If the trust is of no use.
+    pub fn new(trust: &ServerTrust) -> Result<Self, ConnectError> {
+        let (crypto, refusals) = trust.crypto()?;
+        let mut config = quinn::ClientConfig::new(crypto);
+        config.transport_config(Arc::new(transport_config()));
+        Ok(Self { config, refusals })
+    }
+
+    /// What a connection is made with. The session's one stream is then opened by the client.
+    #[must_use]
+    pub fn config(&self) -> quinn::ClientConfig {
+        self.config.clone()
+    }
+
+    /// Why a connection was not made.
+    #[must_use]
+    pub fn explain(&self, error: &ConnectionError) -> ConnectError {
+        let ConnectionError::TransportError(fault) = error else {
+            return ConnectError::Closed(close_reason(error));
+        };
+        if !is_tls(fault.code) {
+            return ConnectError::Closed(close_reason(error));
+        }
+        match self.refusals.last() {
+            Some((pinned, found)) => ConnectError::Fingerprint { pinned, found },
+            None => ConnectError::Tls(fault.to_string()),
+        }
+    }
 }
 
 /// A socket whose buffers hold the bursts of a tick, as far as the system allows.
@@ -109,13 +149,9 @@ impl Connector {
     /// # Errors
     /// If the trust is of no use.
     pub fn new(endpoint: quinn::Endpoint, trust: &ServerTrust) -> Result<Self, ConnectError> {
-        let (crypto, refusals) = trust.crypto()?;
-        let mut config = quinn::ClientConfig::new(crypto);
-        config.transport_config(Arc::new(transport_config()));
         Ok(Self {
             endpoint,
-            config,
-            refusals,
+            dialer: Dialer::new(trust)?,
         })
     }
 
@@ -132,31 +168,21 @@ impl Connector {
     ) -> Result<Connection, ConnectError> {
         let connecting = self
             .endpoint
-            .connect_with(self.config.clone(), address, server_name)?;
-        let connection = connecting.await.map_err(|error| self.explain(&error))?;
+            .connect_with(self.dialer.config(), address, server_name)?;
+        let connection = connecting.await.map_err(|error| self.dialer.explain(&error))?;
         if connection.max_datagram_size().is_none() {
             return Err(ConnectError::NoDatagrams);
         }
-        let stream = connection.open_bi().await.map_err(|error| self.explain(&error))?;
+        let stream = connection
+            .open_bi()
+            .await
+            .map_err(|error| self.dialer.explain(&error))?;
         Ok(Connection::new(connection, stream, Client::new(config)))
     }
 
     /// Waits until all connections have ended and their last packets are sent.
     pub async fn wait_idle(&self) {
         self.endpoint.wait_idle().await;
-    }
-
-    fn explain(&self, error: &ConnectionError) -> ConnectError {
-        let ConnectionError::TransportError(fault) = error else {
-            return ConnectError::Closed(close_reason(error));
-        };
-        if !is_tls(fault.code) {
-            return ConnectError::Closed(close_reason(error));
-        }
-        match self.refusals.last() {
-            Some((pinned, found)) => ConnectError::Fingerprint { pinned, found },
-            None => ConnectError::Tls(fault.to_string()),
-        }
     }
 }
 

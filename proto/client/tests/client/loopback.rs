@@ -6,7 +6,7 @@ use myriad_wire::client::{
     ClientMessage, CommandResult, Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome,
 };
 use myriad_wire::codec::{self, Deframer};
-use myriad_wire::limits::{ALPN_CLIENT, CLIENT_MESSAGE_BYTES_MAX};
+use myriad_wire::limits::{ALPN_CLIENT, CLIENT_MESSAGE_BYTES_MAX, VERSION_MAX};
 use myriad_wire::payload::{Intents, OwnRecord, PayloadHeader};
 use myriad_wire::{
     CloseReason, CommandSeq, EntityId, IntentSeq, KindId, Pos, SessionId, SpaceClock, SpaceId, SubjectRef,
@@ -67,6 +67,7 @@ fn joined() -> Joined {
             speed_max: 5 * 1024,
             burst_ms: 500,
             radius_aoi: 3_200,
+            crowd_period: 5,
         },
         kinds: Vec::new(),
     }
@@ -100,7 +101,7 @@ async fn serve_one(endpoint: quinn::Endpoint) {
             match codec::decode(&message, CLIENT_MESSAGE_BYTES_MAX).unwrap() {
                 ClientMessage::Hello(_) => {
                     answers.push(ServerMessage::Welcome(Welcome {
-                        version: 1,
+                        version: VERSION_MAX,
                         features: 0,
                     }));
                 }
@@ -135,6 +136,7 @@ async fn serve_one(endpoint: quinn::Endpoint) {
                     let seq = command.seq;
                     answers.push(ServerMessage::CommandResult(CommandResult { seq, refused: None }));
                 }
+                ClientMessage::Identify(_) => panic!("nobody is in a crowd here"),
                 ClientMessage::Leave => {
                     connection.close(CloseReason::Left.code().into(), b"left");
                     return;
@@ -155,6 +157,8 @@ fn player(key: &str) -> ClientConfig {
         key: key.to_owned(),
         space: SpaceId(1),
         agent: "loopback".to_owned(),
+        identities_per_tick: 4,
+        tell_crowd_edges: true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The client as its users see it: bytes in, events out; and once over real QUIC.
 
+mod crowd;
 mod hostile;
 #[cfg(feature = "quic")]
 mod loopback;

@@ -117,7 +117,7 @@ impl Teller {
         let enters = update.enters.iter().map(|enter| ClientEvent::Enter {
             tick,
             subject: enter.subject,
-            entity: enter.entity,
+            entity: Some(enter.entity),
             kind: enter.kind,
             position: enter.position.centre(),
         });
@@ -135,7 +135,7 @@ impl Teller {
         let leaves = update.leaves.iter().map(|leave| ClientEvent::Leave {
             tick,
             subject: leave.subject,
-            entity: entity(leave.subject),
+            entity: Some(entity(leave.subject)),
             reason: leave.reason,
         });
         self.told
@@ -205,7 +205,7 @@ impl Witness {
         match event {
             ClientEvent::Enter { tick, subject, .. } => {
                 let entered = client.view().get(*subject).expect("just entered");
-                assert_eq!((entered.entered(), entered.state_tick()), (*tick, *tick));
+                assert_eq!((entered.entered(), entered.state_tick()), (Some(*tick), *tick));
             }
             ClientEvent::Change {
                 tick,
@@ -242,7 +242,7 @@ impl Witness {
                 truth(name.slot.0, state.0).centre(),
                 "{name:?} in {state}"
             );
-            assert!(state >= subject.entered());
+            assert!(Some(state) >= subject.entered());
             if let Some((tick, then)) = self.events.get(&name) {
                 assert!(
                     state == *then || state > *tick,
@@ -448,7 +448,10 @@ fn the_next_life_of_a_slot_may_enter_before_the_last_one_leaves() {
     state(&mut client, 91, 2, 3);
     assert_eq!(client.view().len(), 1);
     let subject = client.view().get(new).unwrap();
-    assert_eq!((subject.state_tick(), subject.entity()), (Tick(91), entity(new)));
+    assert_eq!(
+        (subject.state_tick(), subject.entity()),
+        (Tick(91), Some(entity(new)))
+    );
     assert_eq!(client.counters().contradictions, 0);
 }
 

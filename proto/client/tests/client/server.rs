@@ -4,8 +4,9 @@ use bytes::Bytes;
 use myriad_client::{Client, ClientConfig, ClientEvent};
 use myriad_wire::client::{Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome};
 use myriad_wire::codec;
+use myriad_wire::limits::VERSION_MAX;
 use myriad_wire::payload::{OwnRecord, PayloadHeader, put_chunk, put_group};
-use myriad_wire::track::{Level, encode_chunks};
+use myriad_wire::track::{Level, Told, encode_chunks};
 use myriad_wire::{
     EntityId, Generation, IntentSeq, KindId, LaneHandle, Pos, PropertyIndex, SessionId, Slot, SpaceClock,
     SpaceId, SubjectRef, Tick, Value, WirePos,
@@ -14,6 +15,8 @@ use myriad_wire::{
 pub(crate) const SPACE: SpaceId = SpaceId(1);
 /// 10 Hz from time zero.
 pub(crate) const PERIOD_US: u64 = 100_000;
+/// Ticks between two tellings of a track.
+pub(crate) const CROWD_PERIOD: u32 = 5;
 pub(crate) const AVATAR: SubjectRef = subject(0, 0);
 
 pub(crate) const fn subject(slot: u32, generation: u16) -> SubjectRef {
@@ -30,6 +33,8 @@ pub(crate) fn config() -> ClientConfig {
         key: "sesame".to_owned(),
         space: SPACE,
         agent: "test".to_owned(),
+        identities_per_tick: 4,
+        tell_crowd_edges: true,
     }
 }
 
@@ -48,6 +53,7 @@ pub(crate) fn joined() -> Joined {
             speed_max: 5 * 1024,
             burst_ms: 500,
             radius_aoi: 3_200,
+            crowd_period: CROWD_PERIOD,
         },
         kinds: Vec::new(),
     }
@@ -61,10 +67,23 @@ pub(crate) fn framed(message: &ServerMessage) -> Vec<u8> {
 
 /// A client that has just joined, with the join told and nothing else.
 pub(crate) fn present(joined: Joined, now_us: u64) -> Client {
-    let mut client = Client::new(config());
+    present_as(config(), joined, now_us)
+}
+
+/// The same, of one who is not to be told the edges of a crowd.
+pub(crate) fn quiet() -> Client {
+    let config = ClientConfig {
+        tell_crowd_edges: false,
+        ..config()
+    };
+    present_as(config, joined(), 0)
+}
+
+fn present_as(config: ClientConfig, joined: Joined, now_us: u64) -> Client {
+    let mut client = Client::new(config);
     for message in [
         ServerMessage::Welcome(Welcome {
-            version: 1,
+            version: VERSION_MAX,
             features: 0,
         }),
         ServerMessage::LoggedIn(LoggedIn {
@@ -79,10 +98,24 @@ pub(crate) fn present(joined: Joined, now_us: u64) -> Client {
     client
 }
 
+/// Of whom a chunk tells.
+pub(crate) fn told(slot: Slot, position: WirePos, version: u8) -> Told {
+    Told {
+        slot,
+        position,
+        version,
+        changed: false,
+    }
+}
+
 /// A datagram with the states of `members` (ascending by slot) that are due at `level`.
 pub(crate) fn payload(header: &PayloadHeader, level: Level, members: &[(Slot, WirePos)]) -> Bytes {
     let mut chunks = Vec::new();
-    encode_chunks(level, header.tick, members, |chunk| chunks.push(chunk.to_vec()));
+    let told: Vec<Told> = members
+        .iter()
+        .map(|(slot, position)| told(*slot, *position, 0))
+        .collect();
+    encode_chunks(level, header.tick, &told, |chunk| chunks.push(chunk.to_vec()));
     let mut bytes = Vec::new();
     header.encode(&mut bytes);
     if !chunks.is_empty() {

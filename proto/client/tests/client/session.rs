@@ -11,7 +11,7 @@ use myriad_wire::client::{
     Welcome,
 };
 use myriad_wire::codec;
-use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, INTENT_STEP_MAX};
+use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, INTENT_STEP_MAX, VERSION_MAX};
 use myriad_wire::payload::{Intents, PayloadHeader, Step};
 use myriad_wire::track::Level;
 use myriad_wire::{
@@ -27,20 +27,20 @@ fn welcome(version: u16) -> ServerMessage {
 #[test]
 fn the_handshake_has_these_bytes() {
     let mut client = Client::new(config());
-    let hello = b"\x09\0\0\0\x00\x01\x01\x00\x04test";
-    assert_eq!(client.poll_stream().as_deref(), Some(&hello[..]));
-    assert_eq!(client.poll_stream(), None);
-    receive(&mut client, &welcome(1));
+    let hello = b"\x09\0\0\0\x00\x02\x02\x00\x04test";
     let login = b"\x0c\0\0\0\x01\x03ada\x06sesame";
-    assert_eq!(client.poll_stream().as_deref(), Some(&login[..]));
+    let join = b"\x02\0\0\0\x02\x01";
+    let all = [&hello[..], login, join].concat();
+    assert_eq!(client.poll_stream(), Some(all), "nothing waits for an answer");
+    assert_eq!(client.poll_stream(), None);
+    receive(&mut client, &welcome(VERSION_MAX));
     receive(
         &mut client,
         &ServerMessage::LoggedIn(LoggedIn {
             session: SessionId(9),
         }),
     );
-    let join = b"\x02\0\0\0\x02\x01";
-    assert_eq!(client.poll_stream().as_deref(), Some(&join[..]));
+    assert_eq!(client.poll_stream(), None);
     assert_eq!(client.step(1, 1), Err(IntentError::NotJoined));
     assert_eq!(client.command("wave", Vec::new()), Err(CommandError::NotJoined));
     receive(&mut client, &ServerMessage::Joined(Box::new(joined())));
@@ -73,14 +73,14 @@ fn a_message_at_the_wrong_time_ends_the_session() {
         assert_eq!(drain(&mut client), [ClientEvent::Closed(CloseReason::OutOfOrder)]);
     }
     let mut client = present(joined(), 0);
-    receive(&mut client, &welcome(1));
+    receive(&mut client, &welcome(VERSION_MAX));
     assert_eq!(client.closed(), Some(CloseReason::OutOfOrder));
 }
 
 #[test]
 fn a_version_not_offered_ends_the_session() {
     let mut client = Client::new(config());
-    receive(&mut client, &welcome(2));
+    receive(&mut client, &welcome(VERSION_MAX + 1));
     assert_eq!(client.closed(), Some(CloseReason::Version));
 }
 
@@ -104,7 +104,7 @@ fn a_join_that_would_break_the_arithmetic_ends_the_session() {
     };
     for bad in [no_clock, no_bounds] {
         let mut client = Client::new(config());
-        receive(&mut client, &welcome(1));
+        receive(&mut client, &welcome(VERSION_MAX));
         receive(
             &mut client,
             &ServerMessage::LoggedIn(LoggedIn {

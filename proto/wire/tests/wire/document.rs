@@ -2,17 +2,20 @@
 //! names every field.
 
 use crate::golden::{Golden, Visit, visit_all};
-use crate::{hand_packed, hex, unhex};
+use crate::{crowd, hand_packed, hex, unhex};
 use bincode::{Decode, Encode};
 use myriad_wire::codec::frame_into;
 use myriad_wire::payload::{OwnRecord, PayloadHeader, put_chunk, put_group};
-use myriad_wire::track::{Level, encode_chunks};
-use myriad_wire::{CloseReason, IntentSeq, LaneHandle, Pos, Slot, Tick, WirePos, limits};
+use myriad_wire::track::{Level, Told, encode_chunks};
+use myriad_wire::{
+    CloseReason, IntentSeq, LaneHandle, Pos, Slot, Tick, WirePos, crowd as crowd_wire, limits, track,
+};
 use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../../PROTOCOL.md");
 const FIELDS: &[&str] = &[
     include_str!("../../src/client.rs"),
+    include_str!("../../src/crowd/message.rs"),
     include_str!("../../src/schema.rs"),
     include_str!("../../src/value.rs"),
 ];
@@ -63,8 +66,14 @@ fn example_payload() -> Vec<u8> {
             corrections: 0,
         },
     };
-    let at = |x, z| WirePos { x, y: 0, z };
-    let members = [(Slot(300), at(3200, -1)), (Slot(302), at(3264, 15))];
+    let told = |slot, x, z, changed| Told {
+        slot: Slot(slot),
+        position: WirePos { x, y: 0, z },
+        version: 251,
+        changed,
+    };
+    // Of slot 302 the version is told, since it changed.
+    let members = [told(300, 3200, -1, false), told(302, 3264, 15, true)];
     let mut out = Vec::new();
     header.encode(&mut out);
     put_group(LaneHandle(2), 1, &mut out);
@@ -81,6 +90,9 @@ fn every_message_has_its_example_and_every_example_is_right() {
     let mut expected = expected.0;
     expected.insert("intents".into(), unhex(hand_packed::INTENTS));
     expected.insert("payload".into(), example_payload());
+    for (name, message) in crowd::messages() {
+        expected.insert(name.into(), message);
+    }
     let examples = examples();
     for (name, bytes) in &expected {
         let example = examples.get(name.as_str()).map(|bytes| hex(bytes));
@@ -106,7 +118,7 @@ fn rows(section: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_table_of_close_codes_is_complete_and_right() {
-    let rows = rows("11. Close codes");
+    let rows = rows("12. Close codes");
     let table: Vec<_> = rows[1..]
         .iter()
         .map(|cells| (cells[0].as_str(), cells[1].as_str()))
@@ -140,9 +152,13 @@ fn the_table_of_limits_is_right() {
         ("PROPERTIES_MAX", limits::PROPERTIES_MAX),
         ("INTENTS_PER_DATAGRAM_MAX", limits::INTENTS_PER_DATAGRAM_MAX),
         ("INTENT_STEP_MAX", limits::INTENT_STEP_MAX as usize),
+        ("IDENTIFY_MAX", limits::IDENTIFY_MAX),
+        ("TRACK_MEMBERS_MAX", crowd_wire::TRACK_MEMBERS_MAX),
+        ("CELL_OFFSET_MAX", crowd_wire::CELL_OFFSET_MAX as usize),
+        ("VERSION_TICKS", track::VERSION_TICKS as usize),
         ("SLOT_REST_TICKS", limits::SLOT_REST_TICKS as usize),
     ];
-    let rows = rows("12. Limits");
+    let rows = rows("13. Limits");
     for (name, value) in expected {
         let row = rows.iter().find(|cells| cells[0] == name);
         assert_eq!(
@@ -164,13 +180,16 @@ fn the_alpn_and_the_version_are_the_ones_described() {
 
 #[test]
 fn every_field_and_variant_is_named() {
-    for line in FIELDS.iter().flat_map(|source| source.lines()) {
+    let code = FIELDS
+        .iter()
+        .map(|source| source.split("#[cfg(test)]").next().unwrap_or(source));
+    for line in code.flat_map(str::lines) {
         let field = line
             .strip_prefix("    pub ")
             .filter(|rest| !rest.starts_with("fn "));
         let variant = line
             .strip_prefix("    ")
-            .filter(|rest| rest.starts_with(char::is_uppercase));
+            .filter(|rest| rest.starts_with(char::is_uppercase) && rest.ends_with(','));
         let Some(name) = field
             .or(variant)
             .and_then(|rest| rest.split([':', '(', ',', ' ']).next())

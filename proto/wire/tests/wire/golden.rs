@@ -2,29 +2,25 @@
 //! variant does not compile until it has its place in the chain. Bytes that change break clients that are out
 //! there; they change only with the version.
 
+mod nodes;
+
 use crate::{hex, unhex};
 use bincode::{Decode, Encode};
 use myriad_wire::client::{
-    Change, ClientMessage, Command, CommandResult, Enter, Event, Hello, Join, Joined, Leave, LeaveReason,
-    LoggedIn, Login, OwnerUpdate, Rules, ServerMessage, ViewUpdate, Welcome,
+    Change, ClientMessage, Command, CommandResult, Enter, Event, Hello, Identify, Identity, IdentityRecord,
+    Join, Joined, Leave, LeaveReason, Listed, LoggedIn, Login, OwnerUpdate, Rules, ServerMessage, ViewUpdate,
+    Welcome,
 };
 use myriad_wire::codec;
-use myriad_wire::fabric::{
-    Attach, AttachedRoute, Avatar, ChangeRecord, Detach, Envelope, EventRecord, Frame, JoinRecord, Keyframe,
-    LayersRecord, LeaveRecord, Report, RoleId, Route, RouteState, Routes, SessionCommand, SessionIntents,
-    ToGateway, TrackRecord,
-};
+use myriad_wire::crowd::message::{Form, Happening};
 use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
-use myriad_wire::link::LinkHeader;
-use myriad_wire::payload::{OwnRecord, Step};
 use myriad_wire::schema::{Audience, KindSchema, PropertySchema};
-use myriad_wire::truth::{TruthEntity, TruthTick};
 use myriad_wire::value::ValueType;
 use myriad_wire::{
-    CloseReason, CommandSeq, EntityId, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch,
-    LaneHandle, LaneId, Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceClock, SpaceId, SubjectRef,
-    Tick, Value, WirePos,
+    CloseReason, CommandSeq, EntityId, Generation, Incarnation, IntentSeq, KindId, LaneHandle, Pos,
+    PropertyIndex, SessionId, Slot, SpaceClock, SpaceId, SubjectRef, Tick, Value, WirePos,
 };
+use nodes::{next_envelope, next_route_state, next_to_gateway, report, truth_tick};
 
 /// A message, its name and the bytes that it must have.
 pub(crate) struct Golden<M> {
@@ -114,6 +110,7 @@ fn rules() -> Rules {
         speed_max: 7168,
         burst_ms: 500,
         radius_aoi: 3200,
+        crowd_period: 10,
     }
 }
 
@@ -143,12 +140,12 @@ fn next_client_message(previous: Option<&ClientMessage>) -> Option<Golden<Client
         None => golden(
             "ClientMessage::Hello",
             ClientMessage::Hello(Hello {
-                version_min: 1,
-                version_max: 1,
+                version_min: 2,
+                version_max: 2,
                 features: 0,
                 agent: "example/1.0".into(),
             }),
-            "000101000b6578616d706c652f312e30",
+            "000202000b6578616d706c652f312e30",
         ),
         Some(ClientMessage::Hello(_)) => golden(
             "ClientMessage::Login",
@@ -173,7 +170,14 @@ fn next_client_message(previous: Option<&ClientMessage>) -> Option<Golden<Client
             "03fbfb000373617904000101fbcf0702000000000000f83f03047a6fc3ab",
         ),
         Some(ClientMessage::Command(_)) => golden("ClientMessage::Leave", ClientMessage::Leave, "04"),
-        Some(ClientMessage::Leave) => None,
+        Some(ClientMessage::Leave) => golden(
+            "ClientMessage::Identify",
+            ClientMessage::Identify(Identify {
+                subjects: vec![subject()],
+            }),
+            "050102fb2c0107",
+        ),
+        Some(ClientMessage::Identify(_)) => None,
     }
 }
 
@@ -182,10 +186,10 @@ fn next_server_message(previous: Option<&ServerMessage>) -> Option<Golden<Server
         None => golden(
             "ServerMessage::Welcome",
             ServerMessage::Welcome(Welcome {
-                version: 1,
+                version: 2,
                 features: 0,
             }),
-            "000100",
+            "000200",
         ),
         Some(ServerMessage::Welcome(_)) => golden(
             "ServerMessage::LoggedIn",
@@ -211,8 +215,8 @@ fn next_server_message(previous: Option<&ServerMessage>) -> Option<Golden<Server
                 kinds: kinds(),
             })),
             "0201fd00401e18240a060000fb102702fb2c0107fd0500000000030000fc00900100000100010001fc002003 \
-             00fb0008fcfefffffffb001cfbf401fb800c0106617661746172fdefcdab896745230103046e616d65030205 \
-             77617665730101000200",
+             00fb0008fcfefffffffb001cfbf401fb800c0a0106617661746172fdefcdab896745230103046e616d650302 \
+             0577617665730101000200",
         ),
         Some(ServerMessage::Joined(_)) => golden(
             "ServerMessage::View",
@@ -237,7 +241,29 @@ fn next_server_message(previous: Option<&ServerMessage>) -> Option<Golden<Server
             }),
             "05fbfb000108746f6f206c6f7564",
         ),
-        Some(ServerMessage::CommandResult(_)) => None,
+        Some(ServerMessage::CommandResult(_)) => golden(
+            "ServerMessage::Listed",
+            ServerMessage::Listed(Listed {
+                tick: Tick(70_000),
+                complete: true,
+            }),
+            "06fc7011010001",
+        ),
+        Some(ServerMessage::Listed(_)) => golden(
+            "ServerMessage::Identity",
+            ServerMessage::Identity(Identity {
+                tick: Tick(70_000),
+                records: vec![IdentityRecord {
+                    subject: subject(),
+                    entity: entity(),
+                    kind: KindId(0),
+                    version: 251,
+                    properties: vec![(PropertyIndex(0), Value::Text("zoë".into()))],
+                }],
+            }),
+            "07fc701101000102fb2c0107fd050000000003000000fb010003047a6fc3ab",
+        ),
+        Some(ServerMessage::Identity(_)) => None,
     }
 }
 
@@ -278,217 +304,26 @@ fn next_leave_reason(previous: Option<&LeaveReason>) -> Option<Golden<LeaveReaso
     }
 }
 
-fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelope>> {
-    let link = |broken| LinkHeader {
-        stream: 3 << 32,
-        seq: 65_536,
-        broken,
-    };
-    let (lane, gateway) = (RoleId::Lane(LaneId(1)), RoleId::Gateway(GatewayId(9)));
-    match previous.map(|envelope| envelope.to) {
-        None => golden(
-            "Envelope to RoleId::Lane",
-            Envelope {
-                to: lane,
-                from: gateway,
-                link: link(None),
-            },
-            "00010109fd0000000003000000fc0000010000",
-        ),
-        Some(RoleId::Lane(_)) => golden(
-            "Envelope to RoleId::Gateway",
-            Envelope {
-                to: gateway,
-                from: lane,
-                link: link(Some(7)),
-            },
-            "01090001fd0000000003000000fc000001000107",
-        ),
-        Some(RoleId::Gateway(_)) => None,
+fn next_form(previous: Option<&Form>) -> Option<Golden<Form>> {
+    match previous {
+        None => golden("Form::Delta", Form::Delta, "00"),
+        Some(Form::Delta) => golden("Form::Keyframe", Form::Keyframe, "01"),
+        Some(Form::Keyframe) => golden("Form::Drop", Form::Drop, "02"),
+        Some(Form::Drop) => golden("Form::Events", Form::Events, "03"),
+        Some(Form::Events) => None,
     }
 }
 
-fn report() -> Golden<Report> {
-    let session = SessionId::new(Incarnation(4), 1);
-    let message = Report {
-        full: true,
-        epoch: LaneEpoch(12),
-        attach: vec![Attach {
-            session,
-            account: "zoë".into(),
-        }],
-        detach: vec![Detach { session, left: true }],
-        intents: vec![SessionIntents {
-            session,
-            epoch: SessionEpoch(2),
-            newest: IntentSeq(41),
-            steps: vec![
-                Step { dx: 716, dz: -1 },
-                Step {
-                    dx: i32::MIN,
-                    dz: i32::MAX,
-                },
-            ],
-        }],
-        commands: vec![SessionCommand {
-            session,
-            epoch: SessionEpoch(2),
-            seq: CommandSeq(1),
-            name: "wave".into(),
-            arguments: vec![Value::Bool(false)],
-        }],
-    };
+fn happening() -> Golden<Happening> {
     Golden {
-        name: "Report",
-        message,
-        hex: "010c01fd0100000000040000047a6fc3ab01fd01000000000400000101fd0100000000040000022902fb9805 \
-             01fcfffffffffcfeffffff01fd010000000004000002010477617665010000",
-    }
-}
-
-fn next_to_gateway(previous: Option<&ToGateway>) -> Option<Golden<ToGateway>> {
-    match previous {
-        None => golden(
-            "ToGateway::Routes",
-            ToGateway::Routes(routes()),
-            "000cfc701101000002fd01000000000400000001fb2c0107fd05000000000300000200fb800c012902030600 \
-             01010106010100fd0100000000040000010c",
-        ),
-        Some(ToGateway::Routes(_)) => golden(
-            "ToGateway::Frame",
-            ToGateway::Frame(Box::new(frame())),
-            "01010cfc70110100020101fd00401e18240a060000fb1027010001fc00200300fb0008fcfefffffffb001cfb \
-             f401fb800c0106617661746172fdefcdab896745230103046e616d650302057761766573010100020001fb2c \
-             0107fd050000000003000000fcfffffffffb00190001040000010101fbcf070202000000000000f83f030304 \
-             7a6fc3ab01fb2c010100000001fb2c010301fb2c0104776176650001fb2c0107010101fb00190001fb001900 \
-             010103010203000201040000",
-        ),
-        Some(ToGateway::Frame(_)) => None,
-    }
-}
-
-fn routes() -> Routes {
-    let session = SessionId::new(Incarnation(4), 1);
-    Routes {
-        epoch: LaneEpoch(12),
-        tick: Tick(70_000),
-        full: false,
-        sessions: chain(next_route_state)
-            .into_iter()
-            .map(|sample| Route {
-                session,
-                state: sample.message,
-            })
-            .collect(),
-    }
-}
-
-fn next_route_state(previous: Option<&RouteState>) -> Option<Golden<RouteState>> {
-    match previous {
-        None => golden(
-            "RouteState::Attached",
-            RouteState::Attached(Box::new(AttachedRoute {
-                avatar: Some(Avatar {
-                    slot: Slot(300),
-                    generation: Generation(7),
-                    entity: entity(),
-                    epoch: SessionEpoch(2),
-                    command_seq: CommandSeq(0),
-                    radius_aoi: 3200,
-                    sees: 1,
-                }),
-                own: OwnRecord {
-                    intent_seq: IntentSeq(41),
-                    position: Pos { x: 1, y: -2, z: 3 },
-                    corrections: 0,
-                },
-                properties: vec![(PropertyIndex(1), Value::Int(3))],
-                results: vec![CommandResult {
-                    seq: CommandSeq(1),
-                    refused: None,
-                }],
-            })),
-            "0001fb2c0107fd05000000000300000200fb800c01290203060001010106010100",
-        ),
-        Some(RouteState::Attached(_)) => golden(
-            "RouteState::Ended",
-            RouteState::Ended(CloseReason::Removed),
-            "010c",
-        ),
-        Some(RouteState::Ended(_)) => None,
-    }
-}
-
-fn frame() -> Frame {
-    let (slot, generation) = (Slot(300), Generation(7));
-    let position = WirePos { x: 3200, y: 0, z: -1 };
-    Frame {
-        lane: LaneId(1),
-        epoch: LaneEpoch(12),
-        tick: Tick(70_000),
-        skipped_ticks: 2,
-        keyframe: Some(Keyframe {
-            space: SpaceId(1),
-            clock: clock(),
-            rules: rules(),
-            kinds: kinds(),
-        }),
-        joins: vec![JoinRecord {
-            slot,
-            generation,
-            entity: entity(),
-            kind: KindId(0),
-            layers: u32::MAX,
-            position,
-            properties: properties(),
-        }],
-        changes: vec![ChangeRecord {
-            slot,
-            properties: vec![(PropertyIndex(0), Value::Bool(false))],
-        }],
-        layers: vec![LayersRecord { slot, layers: 3 }],
-        events: vec![EventRecord {
-            slot,
-            name: "wave".into(),
-            arguments: vec![],
-        }],
-        leaves: vec![LeaveRecord { slot, generation }],
-        tracks: vec![TrackRecord {
-            layers: 1,
-            members: 1,
-            low: position,
-            high: position,
-            levels: [vec![vec![1, 2, 3]], vec![], vec![vec![4], vec![]], vec![]],
-        }],
-    }
-}
-
-fn truth_tick() -> Golden<TruthTick> {
-    let message = TruthTick {
-        lane: LaneId(1),
-        clock: clock(),
-        tick: Tick(70_000),
-        skipped_ticks: 0,
-        entities: vec![TruthEntity {
-            entity: entity(),
+        name: "Happening",
+        message: Happening {
             slot: Slot(300),
             generation: Generation(7),
-            layers: 1,
-            position: Pos {
-                x: i32::MIN,
-                y: 0,
-                z: i32::MAX,
-            },
-            intent_seq: IntentSeq(41),
-        }],
-        changes: vec![(entity(), vec![(PropertyIndex(1), Value::Int(-1))])],
-        events: 1,
-    };
-    Golden {
-        name: "TruthTick",
-        message,
-        hex: "01fd00401e18240a060000fb1027fc701101000001fd0500000000030000fb2c010701fcffffffff00fcfeff \
-             ffff2901fd05000000000300000101010101",
+            name: "wave".into(),
+            arguments: vec![Value::Int(1)],
+        },
+        hex: "fb2c01070477617665010102",
     }
 }
 
@@ -508,6 +343,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visit) {
     visitor.visit(chain(next_envelope));
     visitor.visit(vec![report()]);
     visitor.visit(chain(next_to_gateway));
+    visitor.visit(chain(next_form));
+    visitor.visit(vec![happening()]);
     visitor.visit(chain(next_route_state));
     visitor.visit(vec![truth_tick()]);
 }

@@ -4,14 +4,14 @@ use crate::{hex, unhex};
 use myriad_wire::codec::CodecError;
 use myriad_wire::limits::{CHUNK_BYTES_MAX, DATAGRAM_BYTES_MAX, INTENT_STEP_MAX, INTENTS_PER_DATAGRAM_MAX};
 use myriad_wire::payload::{Intents, OwnRecord, PayloadHeader, Step, decode_payload, put_chunk, put_group};
-use myriad_wire::track::{Level, State, decode_chunk, encode_chunks};
+use myriad_wire::track::{Level, State, Told, decode_chunk, encode_chunks};
 use myriad_wire::{Generation, IntentSeq, LaneHandle, Pos, Slot, Tick, WirePos};
 use proptest::prelude::*;
 
 pub(crate) const INTENTS: &str = "02ac0207f0a2042a02980b01ffff01808002";
-pub(crate) const PAYLOAD: &str = "01f0a204000282012a80a0060001010202220004070501004dd11c0010c800c0a0886440805000002030004202f8db0ae4f08f01000300";
+pub(crate) const PAYLOAD: &str = "01f0a204000282012a80a0060001010202250004070501004dd11c0010c800804111c940680142010040698101101280bfad400eff3832000300";
 pub(crate) const CHUNKS: [&str; 4] = [
-    "0004070501004dd11c0010c800c0a0886440805000002030004202f8db0ae4f08f01",
+    "0004070501004dd11c0010c800804111c940680142010040698101101280bfad400eff3832",
     "010308000100cbb020503403024001000800400470db3fce8f01",
     "020208000004cbb02050f00206000000dcf68fd163",
     "030108c0020032cbb0240010007dff2c4c0c",
@@ -61,8 +61,9 @@ fn sample_payload() -> Vec<u8> {
     out
 }
 
-/// Entities of every phase, so that each level holds some of them.
-fn sample_members() -> Vec<(Slot, WirePos)> {
+/// Entities of every phase, so that each level holds some of them. Versions are told of slots 8 and 1000, whose turn
+/// it is in tick 0, and of slot 10, which changed.
+fn sample_members() -> Vec<Told> {
     [
         (7, [-3, 0, 100]),
         (8, [640, 16, 100]),
@@ -71,7 +72,12 @@ fn sample_members() -> Vec<(Slot, WirePos)> {
         (1000, [6399, 0, 6399]),
     ]
     .into_iter()
-    .map(|(slot, [x, y, z])| (Slot(slot), WirePos { x, y, z }))
+    .map(|(slot, [x, y, z])| Told {
+        slot: Slot(slot),
+        position: WirePos { x, y, z },
+        version: 200 + (slot % 50) as u8,
+        changed: slot == 10,
+    })
     .collect()
 }
 

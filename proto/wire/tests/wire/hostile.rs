@@ -3,10 +3,13 @@
 
 use crate::allocation::largest_in;
 use crate::golden::{Golden, Visit, visit_all};
-use crate::{hand_packed, unhex};
+use crate::{crowd, hand_packed, unhex};
 use bincode::{Decode, Encode};
+use myriad_wire::Tick;
 use myriad_wire::client::{ClientMessage, ServerMessage};
 use myriad_wire::codec::{self, Deframer};
+use myriad_wire::crowd::Track;
+use myriad_wire::crowd::message::{Form, Happening, take_head, take_record};
 use myriad_wire::fabric::{Envelope, Report, ToGateway};
 use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, NODE_MESSAGE_BYTES_MAX};
 use myriad_wire::payload::{Intents, decode_payload};
@@ -16,6 +19,29 @@ use proptest::prelude::*;
 /// The most memory in one piece that any decoder may ask for on account of a message of a client's size.
 const PIECE_BYTES_MAX: usize = 32 * CLIENT_MESSAGE_BYTES_MAX;
 
+/// Reads a record as each form, whatever it says that it is.
+fn decode_as_record(tick: Tick, bytes: &[u8]) {
+    let mut track = crowd::sample_track();
+    if track.apply(tick, bytes).is_ok() {
+        let mut keyframe = Vec::new();
+        track.keyframe(tick, &mut keyframe);
+        Track::from_keyframe(tick, &keyframe).expect("what was read can be written");
+    }
+    let _ = Track::from_keyframe(tick, bytes);
+    let _ = Happening::list_from_bytes(bytes);
+}
+
+/// As a client does that holds a track for every delta.
+fn decode_as_crowd_message(mut bytes: &[u8]) {
+    let Ok(head) = take_head(&mut bytes) else { return };
+    while let Ok(Some(record)) = take_record(&mut bytes) {
+        match record.form {
+            Form::Delta | Form::Keyframe | Form::Events => decode_as_record(head.tick, record.bytes),
+            Form::Drop => {}
+        }
+    }
+}
+
 /// Feeds every decoder there is.
 fn decode_as_everything(bytes: &[u8]) {
     let _ = ClientMessage::from_bytes(bytes);
@@ -24,6 +50,8 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = codec::decode::<Report>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = codec::decode::<ToGateway>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = codec::decode::<TruthTick>(bytes, NODE_MESSAGE_BYTES_MAX);
+    decode_as_record(Tick(70_005), bytes);
+    decode_as_crowd_message(bytes);
     let _ = Intents::decode(bytes);
     let _ = hand_packed::states(bytes);
     let _ = decode_payload(bytes, |_, _, chunk| {
@@ -58,6 +86,8 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus.0.push(unhex(hand_packed::INTENTS));
     corpus.0.push(unhex(hand_packed::PAYLOAD));
     corpus.0.extend(hand_packed::CHUNKS.map(unhex));
+    corpus.0.extend(crowd::RECORDS.map(|(_, bytes)| unhex(bytes)));
+    corpus.0.extend(crowd::MESSAGES.map(|(_, bytes)| unhex(bytes)));
     corpus.0
 }
 

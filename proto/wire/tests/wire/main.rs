@@ -2,7 +2,9 @@
 //! document against the code.
 
 mod allocation;
+mod crowd;
 mod document;
+mod fuzz_seeds;
 mod golden;
 mod hand_packed;
 mod hostile;

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use myriad_gateway::ConnId;
 use myriad_wire::client::{
-    ClientMessage, Command, CommandResult, Event, Hello, Join, Joined, Leave, LeaveReason, Login,
-    OwnerUpdate, ServerMessage, ViewUpdate,
+    ClientMessage, Command, CommandResult, Event, Hello, Identify, Identity, Join, Joined, Leave,
+    LeaveReason, Listed, Login, OwnerUpdate, ServerMessage, ViewUpdate,
 };
 use myriad_wire::codec::{self, LENGTH_BYTES};
+use myriad_wire::crowd::message::{is_crowd, take_head};
 use myriad_wire::limits::{DATAGRAM_BYTES_MAX, VERSION_MAX, VERSION_MIN};
 use myriad_wire::payload::{Intents, PayloadHeader, Step, decode_payload};
 use myriad_wire::track::{Level, State, decode_chunk};
@@ -16,6 +17,7 @@ use myriad_wire::{
 };
 use std::collections::BTreeMap;
 
+use crate::crowd_client::CrowdModel;
 use crate::lane::SPACE;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +50,10 @@ pub(crate) struct TestClient {
     /// Of the last step only.
     pub(crate) update: Option<ViewUpdate>,
     pub(crate) payload: Option<Payload>,
+    pub(crate) listed: Vec<Listed>,
+    pub(crate) identities: Vec<Identity>,
+    /// What crowd messages told, in this step and before.
+    pub(crate) crowd: CrowdModel,
     /// Everything that came, for searches.
     pub(crate) received: Vec<Bytes>,
     last_tick: Tick,
@@ -70,6 +76,9 @@ impl TestClient {
             closed: None,
             update: None,
             payload: None,
+            listed: Vec::new(),
+            identities: Vec::new(),
+            crowd: CrowdModel::default(),
             received: Vec::new(),
             last_tick: Tick(0),
             commands: 0,
@@ -114,6 +123,9 @@ impl TestClient {
     pub(crate) fn begin_step(&mut self) {
         self.update = None;
         self.payload = None;
+        self.listed.clear();
+        self.identities.clear();
+        self.crowd.begin_step();
     }
 
     pub(crate) fn handle_message(&mut self, framed: &Bytes) {
@@ -124,6 +136,16 @@ impl TestClient {
             u32::from_le_bytes(prefix.try_into().unwrap()) as usize,
             body.len()
         );
+        if is_crowd(body) {
+            assert!(self.joined.is_some(), "a crowd before the join");
+            let head = take_head(&mut &body[..]).unwrap();
+            // A crowd that begins counts as a view.
+            self.views += u64::from(head.begins);
+            if self.crowd.take(framed) {
+                self.view.clear();
+            }
+            return;
+        }
         match ServerMessage::from_bytes(body).unwrap() {
             ServerMessage::Welcome(welcome) => assert_eq!(welcome.version, VERSION_MAX),
             ServerMessage::LoggedIn(logged_in) => self.session = Some(logged_in.session),
@@ -140,6 +162,17 @@ impl TestClient {
             }
             ServerMessage::Owner(owner) => self.owner.push(owner),
             ServerMessage::CommandResult(result) => self.results.push(result),
+            ServerMessage::Listed(listed) => {
+                self.listed.push(listed);
+                if !listed.complete {
+                    self.view.clear();
+                    self.crowd = CrowdModel::default();
+                }
+            }
+            ServerMessage::Identity(identity) => {
+                assert_eq!(codec::encode(&ServerMessage::Identity(identity.clone())), body);
+                self.identities.push(identity);
+            }
         }
     }
 
@@ -250,6 +283,11 @@ pub(crate) fn command(seq: u32, name: &str) -> Bytes {
         name: name.into(),
         arguments,
     }))
+}
+
+pub(crate) fn identify(subjects: &[SubjectRef]) -> Bytes {
+    let subjects = subjects.to_vec();
+    bytes(&ClientMessage::Identify(Identify { subjects }))
 }
 
 pub(crate) fn intents(avatar: SubjectRef, seen_tick: Tick, newest: IntentSeq, steps: Vec<Step>) -> Bytes {

@@ -5,7 +5,7 @@ use crate::rig::{Rig, config};
 use bytes::Bytes;
 use myriad_gateway::{ClientInput, ConnId, LoginPolicy};
 use myriad_wire::client::{ClientMessage, Hello, Join, Login};
-use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX};
+use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX, VERSION_MAX};
 use myriad_wire::payload::Step;
 use myriad_wire::{CloseReason, Generation, IntentSeq, SpaceId, SubjectRef, Tick};
 
@@ -59,7 +59,11 @@ fn each_wrong_word_at_the_door_has_its_own_answer() {
     };
     check("nothing yet", &[], None);
     check("a greeting", &[hello(), login("ada", ""), join(1)], None);
-    check("a version from the future", &[version(2, 9)], Some(Version));
+    check(
+        "a version from the future",
+        &[version(VERSION_MAX + 1, 99)],
+        Some(Version),
+    );
     check("a version of the past", &[version(0, 0)], Some(Version));
     check("noise", &[Bytes::from_static(&[0xff; 40])], Some(Malformed));
     check("an empty message", &[Bytes::new()], Some(Malformed));

@@ -10,7 +10,7 @@ use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::link::Link;
 use myriad_wire::payload::OwnRecord;
 use myriad_wire::schema::{Audience, KindSchema, PropertySchema};
-use myriad_wire::track::{LEVELS, Level, encode_chunks};
+use myriad_wire::track::{LEVELS, Level, Told, encode_chunks};
 use myriad_wire::value::{PropertyList, ValueType};
 use myriad_wire::{
     CloseReason, CommandSeq, EntityId, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch,
@@ -18,6 +18,8 @@ use myriad_wire::{
     codec,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::crowd_lane::{CROWD_PERIOD, CrowdTracks};
 
 pub(crate) const SPACE: SpaceId = SpaceId(1);
 pub(crate) const GATEWAY: GatewayId = GatewayId(7);
@@ -33,6 +35,7 @@ pub(crate) struct Entity {
     pub(crate) layers: u32,
     pub(crate) position: Pos,
     pub(crate) properties: PropertyList,
+    pub(crate) version: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +72,9 @@ pub(crate) struct TestLane {
     pub(crate) commands: Vec<(SessionId, CommandSeq)>,
     /// Do not answer commands.
     pub(crate) mute: bool,
+    pub(crate) crowd: CrowdTracks,
+    /// Publish no crowd tracks.
+    pub(crate) without_crowd: bool,
     /// Avatars in their grace period, by account.
     asleep: BTreeMap<String, (SessionId, Seat)>,
     link: Link,
@@ -78,7 +84,7 @@ pub(crate) struct TestLane {
     attachments: u32,
     joins: BTreeSet<u32>,
     changes: Vec<ChangeRecord>,
-    layers: Vec<LayersRecord>,
+    pub(crate) layers: Vec<LayersRecord>,
     pub(crate) events: Vec<EventRecord>,
     leaves: Vec<LeaveRecord>,
     ended: Vec<(SessionId, CloseReason)>,
@@ -100,6 +106,8 @@ impl TestLane {
             reports: Vec::new(),
             commands: Vec::new(),
             mute: false,
+            crowd: CrowdTracks::default(),
+            without_crowd: false,
             asleep: BTreeMap::new(),
             link: Link::new(Incarnation(incarnation)),
             incarnation,
@@ -140,6 +148,7 @@ impl TestLane {
                 (PropertyIndex(0), Value::Int(0)),
                 (PropertyIndex(2), Value::Text("npc".into())),
             ],
+            version: 0,
         };
         self.entities.insert(slot, entity);
         self.joins.insert(slot);
@@ -170,7 +179,10 @@ impl TestLane {
 
     pub(crate) fn change(&mut self, slot: u32, value: Value) {
         let property = (PropertyIndex(0), value);
-        self.entities.get_mut(&slot).unwrap().properties[0] = property.clone();
+        let again = self.changes.iter().any(|record| record.slot.0 == slot);
+        let entity = self.entities.get_mut(&slot).unwrap();
+        entity.properties[0] = property.clone();
+        entity.version = entity.version.wrapping_add(u8::from(!again));
         self.changes.retain(|record| record.slot.0 != slot);
         self.changes.push(ChangeRecord {
             slot: Slot(slot),
@@ -412,7 +424,12 @@ impl TestLane {
         }
     }
 
-    fn frame(&self, full: bool) -> Frame {
+    fn frame(&mut self, full: bool) -> Frame {
+        let crowd = if self.without_crowd {
+            Vec::new()
+        } else {
+            self.crowd.publish(self.tick, &self.entities, full)
+        };
         let join = |slot: &u32| {
             let entity = &self.entities[slot];
             JoinRecord {
@@ -423,6 +440,7 @@ impl TestLane {
                 layers: entity.layers,
                 position: entity.position.to_wire(),
                 properties: entity.properties.clone(),
+                version: entity.version,
             }
         };
         let joins = if full {
@@ -442,6 +460,7 @@ impl TestLane {
             events: self.events.clone(),
             leaves: if full { Vec::new() } else { self.leaves.clone() },
             tracks: self.tracks(),
+            crowd,
         }
     }
 
@@ -468,6 +487,7 @@ impl TestLane {
                 speed_max: 5 * 1024,
                 burst_ms: 500,
                 radius_aoi: 1,
+                crowd_period: CROWD_PERIOD as u32,
             },
             kinds: vec![KindSchema {
                 name: "avatar".into(),
@@ -495,6 +515,15 @@ impl TestLane {
     }
 
     fn track(&self, layers: u32, members: &[(Slot, WirePos)]) -> TrackRecord {
+        let told: Vec<Told> = members
+            .iter()
+            .map(|&(slot, position)| Told {
+                slot,
+                position,
+                version: self.entities[&slot.0].version,
+                changed: false,
+            })
+            .collect();
         let bound = |pick: fn(i32, i32) -> i32| {
             let merge = |a: WirePos, b: WirePos| WirePos {
                 x: pick(a.x, b.x),
@@ -506,7 +535,7 @@ impl TestLane {
         let mut levels: [Vec<Vec<u8>>; LEVELS] = Default::default();
         for (k, chunks) in levels.iter_mut().enumerate() {
             let level = Level::new(k as u8).unwrap();
-            encode_chunks(level, self.tick, members, |chunk| chunks.push(chunk.to_vec()));
+            encode_chunks(level, self.tick, &told, |chunk| chunks.push(chunk.to_vec()));
         }
         TrackRecord {
             layers,

@@ -1,6 +1,11 @@
 //! A gateway driven through its public API by lanes and clients made by hand.
 
 mod client;
+mod crowd;
+mod crowd_check;
+mod crowd_client;
+mod crowd_deeds;
+mod crowd_lane;
 mod door;
 mod lane;
 mod links;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A rig with a crowd on a square of 60 m, all in view of the client in its middle.
 fn crowd(entities: i32, near_target: u32, budget_bytes_per_s: u32) -> (Rig, usize) {
     let mut config = config();
+    config.crowd_from = u32::MAX;
     config.near_target = near_target;
     config.budget_bytes_per_s = budget_bytes_per_s;
     let mut rig = Rig::with(config);

@@ -510,7 +510,9 @@ fn enters_beyond_a_views_budget_come_in_the_next_ticks_own_avatar_first() {
 
 #[test]
 fn changes_and_events_beyond_a_message_wait_or_are_dropped() {
-    let mut rig = Rig::new();
+    let mut config = config();
+    config.crowd_from = u32::MAX;
+    let mut rig = Rig::with(config);
     for i in 0..400 {
         rig.lane.spawn(at(i % 20, i / 20), 1);
     }

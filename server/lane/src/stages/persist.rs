@@ -5,6 +5,8 @@ use crate::config::SAVES_IN_FLIGHT_MAX;
 use crate::lane::Lane;
 use myriad_storage::StorageRequest;
 use myriad_wire::Tick;
+use myriad_world::Handle;
+use std::collections::BTreeSet;
 
 pub(crate) fn persist(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
     note_changed_properties(lane);
@@ -70,18 +72,23 @@ pub(crate) fn save(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest
     requests.push(StorageRequest::Save { request, entities });
 }
 
+/// One look at each avatar, whatever the number of changes.
 fn note_changed_properties(lane: &mut Lane) {
-    let changed: Vec<_> = lane.space.changes().changed().collect();
-    for (handle, mask) in changed {
-        let saved = lane
-            .space
-            .kind(handle)
-            .is_some_and(|kind| !kind.saved().and(mask).is_empty());
-        if !saved {
-            continue;
-        }
-        let account = lane.account_of(handle).map(str::to_owned);
-        if let Some(avatar) = account.and_then(|account| lane.avatars.get_mut(&account)) {
+    let space = &lane.space;
+    let is_saved = |handle, mask| {
+        let kind = space.kind(handle);
+        kind.is_some_and(|kind| !kind.saved().and(mask).is_empty())
+    };
+    let changed = space.changes().changed();
+    let changed: BTreeSet<Handle> = changed
+        .filter(|(handle, mask)| is_saved(*handle, *mask))
+        .map(|(handle, _)| handle)
+        .collect();
+    if changed.is_empty() {
+        return;
+    }
+    for (_, avatar) in lane.avatars.iter_mut() {
+        if matches!(&avatar.place, Place::InWorld(handle) if changed.contains(handle)) {
             avatar.saved.properties_changed = true;
         }
     }

@@ -44,6 +44,7 @@ myriad.kind("avatar", {
     },
     commands = {
         mood = function(self, mood) self.mood = mood end,
+        spend = function(self) self.purse -= 1 end,
         refuse = function(self) return nil, "not today" end,
         vanish = function(self) self:despawn() end,
         wave = function(self) self:emit("wave") end,
@@ -165,6 +166,7 @@ impl Rig {
             grace_s: 2.0,
             gateway_silence_s: 0.5,
             save_interval_s: 1.0,
+            crowd_period_s: 0.5,
             sessions_max: 3,
             inbox_max: 1000,
             truth: true,

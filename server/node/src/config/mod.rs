@@ -53,6 +53,7 @@ pub(crate) struct Space {
     pub(crate) burst_ms: u32,
     pub(crate) grace_s: f64,
     pub(crate) gateway_silence_s: f64,
+    pub(crate) crowd_period_s: f64,
     pub(crate) sessions_max: u32,
 }
 
@@ -86,6 +87,10 @@ pub(crate) struct Client {
 pub(crate) struct Gateway {
     pub(crate) near_target: u32,
     pub(crate) budget_kib_s: u32,
+    pub(crate) crowd_from: u32,
+    pub(crate) keyframe_kib: u32,
+    pub(crate) event_bytes_per_tick: u32,
+    pub(crate) identity_bytes_per_tick: u32,
     pub(crate) backlog_kib: u32,
     pub(crate) login_timeout_s: f64,
 }

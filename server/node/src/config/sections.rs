@@ -91,6 +91,14 @@ impl Space {
                 0.5..=60.0,
                 "After how long a silence a gateway is taken for dead, in seconds.",
             ),
+            crowd_period_s: keys.number(
+                "space.crowd_period_s",
+                0.6,
+                0.05..=10.0,
+                "How often each subject of a crowd is told to those who have the crowd in view, in seconds; the nearest are\n\
+                 told in every tick anyway. Rounded to ticks, at least one. What a client in a crowd receives is in inverse\n\
+                 proportion to it, and so is how far off a subject far away may be.",
+            ),
             sessions_max: keys.count(
                 "space.sessions_max",
                 10_000,
@@ -227,7 +235,33 @@ impl Gateway {
                 "gateway.budget_kib_s",
                 64,
                 1..=100_000,
-                "Most bytes of states for one client, in KiB per second. Beyond it the farthest are told less often.",
+                "Most bytes of states for one client, in KiB per second. Beyond it the farthest are told less often; a\n\
+                 client in a crowd is told fewer of the nearest, then no events.",
+            ),
+            crowd_from: keys.count(
+                "gateway.crowd_from",
+                256,
+                0..=1_000_000_000,
+                "A client with more subjects in view than this is told them as a crowd, at much less cost, until it has\n\
+                 fewer than 5/8 of it. 0: always.",
+            ),
+            keyframe_kib: keys.count(
+                "gateway.keyframe_kib",
+                24,
+                1..=512,
+                "Most bytes in one tick that tell a client of parts of a crowd new to it, in KiB.",
+            ),
+            event_bytes_per_tick: keys.count(
+                "gateway.event_bytes_per_tick",
+                512,
+                0..=131_072,
+                "Most bytes of events that a client in a crowd is told in one tick; those farther away are left out.",
+            ),
+            identity_bytes_per_tick: keys.count(
+                "gateway.identity_bytes_per_tick",
+                2048,
+                0..=131_072,
+                "Most bytes in one tick that tell a client in a crowd who those near it are.",
             ),
             backlog_kib: keys.count(
                 "gateway.backlog_kib",

@@ -6,7 +6,7 @@ use crate::walker::{Door, Walker};
 use myriad_client::quic::now_us;
 use myriad_client::{Client, ClientConfig, ClientEvent};
 use myriad_wire::client::{ClientMessage, Command, Join};
-use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, INTENT_STEP_MAX};
+use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, INTENT_STEP_MAX, VERSION_MAX};
 use myriad_wire::payload::{Intents, Step};
 use myriad_wire::{CloseReason, CommandSeq, IntentSeq, Pos, Slot, SpaceId, SubjectRef, Tick, Value};
 use std::collections::BTreeMap;
@@ -185,7 +185,9 @@ async fn messages_that_are_not_allowed_close_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut scene = Scene::new(folder.path(), &Settings::new(folder.path())).await;
     scene
-        .closes(CloseReason::Version, async |raw| raw.say(&hello_of(2, 9)).await)
+        .closes(CloseReason::Version, async |raw| {
+            raw.say(&hello_of(VERSION_MAX + 1, 9)).await
+        })
         .await;
     scene
         .closes(CloseReason::OutOfOrder, async |raw| {
@@ -339,7 +341,7 @@ async fn a_teleporting_client_is_corrected_and_gains_nothing() {
         .core()
         .view()
         .iter()
-        .find(|subject| subject.entity() == entity);
+        .find(|subject| subject.entity() == Some(entity));
     let seen = seen.expect("it is still in view").position();
     assert!(
         gained_m(seen) <= allowed_m + 1.0,
@@ -548,6 +550,8 @@ impl Deaf {
             key: KEY.into(),
             space: SpaceId(1),
             agent: "myriad-test".into(),
+            identities_per_tick: 0,
+            tell_crowd_edges: true,
         });
         let mut deaf = Self { raw, core, read: 0 };
         deaf.listen_until(|core| core.joined().is_some()).await;

@@ -143,6 +143,8 @@ impl Told {
                 ServerMessage::Welcome(_)
                 | ServerMessage::LoggedIn(_)
                 | ServerMessage::Owner(_)
+                | ServerMessage::Listed(_)
+                | ServerMessage::Identity(_)
                 | ServerMessage::CommandResult(_) => {}
             }
         }

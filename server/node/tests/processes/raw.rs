@@ -5,7 +5,7 @@ use bytes::Bytes;
 use myriad_client::quic::close_reason;
 use myriad_wire::client::{ClientMessage, Hello, Join, Joined, Login, ServerMessage};
 use myriad_wire::codec::{self, Deframer};
-use myriad_wire::limits::{ALPN_CLIENT, SERVER_MESSAGE_BYTES_MAX};
+use myriad_wire::limits::{ALPN_CLIENT, SERVER_MESSAGE_BYTES_MAX, VERSION_MAX, VERSION_MIN};
 use myriad_wire::{CloseReason, SpaceId};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
@@ -209,7 +209,7 @@ impl Raw {
 
 /// What an honest client says first.
 pub(crate) fn hello() -> ClientMessage {
-    hello_of(1, 1)
+    hello_of(VERSION_MIN, VERSION_MAX)
 }
 
 /// The same, for other versions.

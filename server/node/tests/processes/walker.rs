@@ -65,6 +65,8 @@ impl Door {
             key: self.key.clone(),
             space: SpaceId(1),
             agent: "myriad-test".into(),
+            identities_per_tick: myriad_client::DEFAULT_IDENTITIES_PER_TICK,
+            tell_crowd_edges: true,
         };
         let mut connection = self.connector.connect(self.address, "localhost", config).await?;
         connection.join(PATIENCE).await?;
@@ -204,7 +206,7 @@ impl Walker {
             .core()
             .view()
             .iter()
-            .find(|subject| subject.entity() == entity)?;
+            .find(|subject| subject.entity() == Some(entity))?;
         let kind = &kinds[usize::from(subject.kind().0)];
         let index = kind
             .properties
@@ -219,7 +221,7 @@ impl Walker {
             .core()
             .view()
             .iter()
-            .any(|subject| subject.entity() == entity)
+            .any(|subject| subject.entity() == Some(entity))
     }
 
     /// All leaves of `entity` that it was told.
@@ -230,7 +232,7 @@ impl Walker {
                 entity: gone,
                 reason,
                 ..
-            } if *gone == entity => Some((*tick, *reason)),
+            } if *gone == Some(entity) => Some((*tick, *reason)),
             _ => None,
         };
         self.events.iter().filter_map(leave).collect()
@@ -238,7 +240,7 @@ impl Walker {
 
     /// How often it was told that `entity` entered.
     pub(crate) fn enters(&self, entity: EntityId) -> usize {
-        let enter = |event: &&ClientEvent| matches!(event, ClientEvent::Enter { entity: come, .. } if *come == entity);
+        let enter = |event: &&ClientEvent| matches!(event, ClientEvent::Enter { entity: come, .. } if *come == Some(entity));
         self.events.iter().filter(enter).count()
     }
 

@@ -26,6 +26,9 @@ struct Arguments {
     /// Run without faults.
     #[arg(long)]
     calm: bool,
+    /// In most runs a few in view are a crowd already, and are told by tracks.
+    #[arg(long)]
+    crowds: bool,
     /// Run all seeds although some are wrong, and name them all.
     #[arg(long)]
     keep_going: bool,
@@ -70,6 +73,10 @@ fn run_seeds(arguments: &Arguments, next: &AtomicU64, outcomes: mpsc::Sender<Out
         Scenario::calm()
     } else {
         Scenario::default()
+    };
+    let scenario = Scenario {
+        crowds: arguments.crowds,
+        ..scenario
     };
     let end = arguments.from.saturating_add(arguments.seeds);
     loop {

@@ -112,6 +112,7 @@ mod tests {
             radius_aoi: 30 * 32,
             speed_max: 0.0,
             properties: Vec::new(),
+            version: None,
             avatar: None,
         };
         let (own, other) = (life(0, 0, 1), life(1, metres, layers));

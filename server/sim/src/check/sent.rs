@@ -2,7 +2,8 @@
 //! exact as its grid, and the own record is the authority's.
 
 use super::{Checked, demand};
-use crate::truth::{History, Snapshot};
+use crate::truth::{History, Life, Snapshot};
+use myriad_wire::client::Identity;
 use myriad_wire::grid::{CROWD_SHIFT, centre};
 use myriad_wire::payload::decode_payload;
 use myriad_wire::track::{Level, State, decode_chunk};
@@ -60,6 +61,34 @@ pub(crate) fn check_datagram(
     Ok(())
 }
 
+/// Checks an answer to the client of `account` to who somebody is, told of the world `truth`.
+pub(crate) fn check_identities(identity: &Identity, account: &str, truth: &Snapshot) -> Checked {
+    let tick = truth.tick;
+    let own = truth.avatar_of(account);
+    for record in &identity.records {
+        let name = record.subject;
+        let life = truth
+            .lives
+            .get(&name.slot)
+            .filter(|life| life.generation == name.generation);
+        let is_it = |life: &&Life| {
+            (life.entity, life.kind) == (record.entity, record.kind)
+                && life.version.is_none_or(|version| version == record.version)
+                && life.properties == record.properties
+        };
+        demand!(
+            life.filter(is_it).is_some(),
+            "{account} is answered in tick {tick} {record:?}, it is {life:?}"
+        );
+        demand!(
+            own.zip(life).is_some_and(|(own, life)| own.meets(life)),
+            "{account} is answered in tick {tick} who entity {} is, whose layers it does not meet",
+            record.entity
+        );
+    }
+    Ok(())
+}
+
 fn check_state(state: State, level: Level, account: &str, truth: &Snapshot) -> Checked {
     let tick = truth.tick;
     let Some(life) = truth.lives.get(&state.slot) else {
@@ -75,6 +104,15 @@ fn check_state(state: State, level: Level, account: &str, truth: &Snapshot) -> C
         life.entity,
         life.layers,
         own.sees
+    );
+    demand!(
+        state
+            .version
+            .is_none_or(|version| life.version.is_none_or(|life| version == life)),
+        "{account} is sent in tick {tick} version {:?} of entity {}, it is {:?}",
+        state.version,
+        life.entity,
+        life.version
     );
     let expected = decoded(life.position, level);
     demand!(

@@ -2,13 +2,16 @@
 //! order enter, properties, state, events, leave; nothing that is not the truth of its tick; nobody whom the client
 //! must not see; and after each tick the view that the rule says.
 
+use super::band::Band;
 use super::nearness::Nearness;
+use super::notes::{FrameNote, SentNotes, ViewNote, Way, epoch_of};
 use super::sent::decoded;
 use super::{Checked, demand};
 use crate::truth::{History, Life, Snapshot};
-use myriad_client::{Client, ClientEvent};
+use myriad_client::{Client, ClientEvent, Subject as Held, Tier};
+use myriad_wire::crowd::{cell_of, middle_of};
 use myriad_wire::value::PropertyList;
-use myriad_wire::{EntityId, LaneEpoch, LaneHandle, SubjectRef, Tick, Value};
+use myriad_wire::{EntityId, KindId, LaneEpoch, LaneHandle, Pos, SubjectRef, Tick, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the client of one connection has told so far.
@@ -28,6 +31,10 @@ pub(crate) struct Told {
     near: Nearness,
     /// Numbers of the events told in `tick`.
     happened: BTreeSet<i64>,
+    band: Band,
+    /// The tick up to which all had been told when it was looked at last, and whether something was told since.
+    settled: Tick,
+    heard: bool,
     /// What was counted since it was last asked.
     pub(crate) counts: Counts,
 }
@@ -41,6 +48,8 @@ pub(crate) struct Counts {
     pub(crate) leaves: u64,
     pub(crate) states: u64,
     pub(crate) views: u64,
+    pub(crate) identities: u64,
+    pub(crate) bands: u64,
 }
 
 #[derive(Debug)]
@@ -50,6 +59,10 @@ struct Subject {
     properties: PropertyList,
     /// The tick of its newest state.
     state: Tick,
+    /// It was told one by one by then.
+    is_listed: bool,
+    /// Since when near states of it have come, without a pause.
+    near_since: Option<Tick>,
     /// States of earlier ticks come too late.
     floor: Tick,
     /// The number of the last event told of it.
@@ -64,42 +77,6 @@ enum Phase {
     Leaves,
 }
 
-/// What the client's gateway has sent it: notes of the simulator, none of the client.
-#[derive(Debug, Default)]
-pub(crate) struct SentNotes {
-    /// How many `Joined` were sent.
-    pub(crate) joins: u32,
-    /// Which lane the gateway means by a handle.
-    pub(crate) lanes: BTreeMap<LaneHandle, LaneEpoch>,
-    /// By tick: the `View` messages sent.
-    pub(crate) views: BTreeMap<Tick, ViewNote>,
-    /// The frames that the gateway took, one after the other.
-    pub(crate) frames: Vec<FrameNote>,
-}
-
-/// One frame that the client's gateway took.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameNote {
-    pub(crate) epoch: LaneEpoch,
-    pub(crate) tick: Tick,
-    /// The client was told states of it, so its avatar was where this frame has it.
-    pub(crate) told: bool,
-}
-
-/// One tick's `View` messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ViewNote {
-    pub(crate) epoch: LaneEpoch,
-    /// The gateway has joined the session to its avatar at that lane.
-    pub(crate) joined: bool,
-    /// Its frame was of an earlier tick than was told already: of a new lane that is a little behind the one before.
-    pub(crate) is_behind: bool,
-    /// The view stood still since the message before: edges may be of the ticks between.
-    pub(crate) catches_up: bool,
-    /// Not all enters may have fitted into this message or the one before.
-    pub(crate) crowded: bool,
-}
-
 impl Told {
     pub(crate) fn new(account: &str) -> Self {
         Self {
@@ -112,6 +89,9 @@ impl Told {
             frames: 0,
             near: Nearness::default(),
             happened: BTreeSet::new(),
+            band: Band::default(),
+            settled: Tick(0),
+            heard: false,
             counts: Counts::default(),
         }
     }
@@ -125,40 +105,18 @@ impl Told {
         history: &History,
     ) -> Checked {
         self.look(client, notes, history)?;
+        self.heard = true;
         match event {
             ClientEvent::Enter {
                 tick,
                 subject,
                 entity,
+                kind,
                 position,
-                ..
             } => {
                 let life = self.begin(*tick, Phase::Enters, *subject, notes, history)?;
-                if let Some(life) = life {
-                    demand!(
-                        life.entity == *entity && life.position.to_wire().centre() == *position,
-                        "{}: {subject:?} enters in tick {tick} as entity {entity} at {position:?}, it is {} at {:?}",
-                        self.account,
-                        life.entity,
-                        life.position
-                    );
-                }
-                let held = client.view().get(*subject);
-                let entering = Subject {
-                    entity: *entity,
-                    properties: held.map(|held| held.properties().to_vec()).unwrap_or_default(),
-                    state: *tick,
-                    floor: *tick,
-                    last_event: 0,
-                };
-                let twice = self.view.insert(*subject, entering);
-                demand!(
-                    twice.is_none(),
-                    "{}: {subject:?} enters a view that it is in",
-                    self.account
-                );
-                self.check_properties(*tick, *subject, client, life)?;
-                self.counts.enters += 1;
+                let told = (*entity, *kind, *position);
+                self.enter(*tick, *subject, told, life, client, notes, history)?;
             }
             ClientEvent::Change { tick, subject, .. } => {
                 let life = self.begin(*tick, Phase::Changes, *subject, notes, history)?;
@@ -192,26 +150,189 @@ impl Told {
             } => {
                 self.turn(*tick, Phase::Leaves, *subject, notes, history)?;
                 let left = self.view.remove(subject);
+                let is_it = |left: &Subject| entity.is_none_or(|entity| left.entity == entity);
                 demand!(
-                    left.as_ref().is_some_and(|left| left.entity == *entity),
-                    "{}: {subject:?} leaves as entity {entity} a view that has {left:?}",
+                    left.as_ref().is_some_and(is_it),
+                    "{}: {subject:?} leaves as entity {entity:?} a view that has {left:?}",
                     self.account
                 );
                 self.counts.leaves += 1;
             }
+            ClientEvent::Identity {
+                tick,
+                subject,
+                entity,
+                properties,
+            } => self.identify(*tick, *subject, (*entity, properties), notes, history)?,
             ClientEvent::Joined
             | ClientEvent::Owner { .. }
             | ClientEvent::CommandResult { .. }
             | ClientEvent::Corrected { .. }
             | ClientEvent::Closed(_) => {}
         }
+        // In a crowd a tick takes effect before it is told, and while a view is listed anew, who was replaced is gone
+        // before its leave is told. Then it is looked at when all has been told.
+        if notes.way(self.tick).1 == Way::Listed
+            && notes.way(self.tick).0 < self.tick
+            && !client.view().is_crowd()
+        {
+            self.check_balance(client)?;
+        }
+        Ok(())
+    }
+
+    /// All that has arrived was told.
+    pub(crate) fn settle(&mut self, client: &Client, notes: &SentNotes, history: &History) -> Checked {
+        self.look(client, notes, history)?;
+        let tick = client.told_tick();
+        if tick == self.settled && !self.heard {
+            return Ok(());
+        }
+        (self.settled, self.heard) = (tick, false);
+        match notes.way(tick) {
+            (since, Way::Listed) if since < tick => self.check_balance(client),
+            (_, Way::Listed | Way::Listing) => Ok(()),
+            (_, Way::Crowd { epoch, complete }) => {
+                self.check_balance(client)?;
+                let period = client
+                    .joined()
+                    .map_or(1, |joined| u64::from(joined.rules.crowd_period));
+                let at = client.own_authoritative().map(|(_, position)| position);
+                self.band.note(tick, at.unwrap_or_default(), 2 * period);
+                if complete && self.band.is_due(tick, period) {
+                    self.check_band(client, (epoch, tick), notes, history)?;
+                    self.counts.bands += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The view as of this tick of that lane is what the rule says, within the band.
+    pub(crate) fn check_band(
+        &self,
+        client: &Client,
+        (epoch, tick): (LaneEpoch, Tick),
+        notes: &SentNotes,
+        history: &History,
+    ) -> Checked {
+        let period = client
+            .joined()
+            .map_or(1, |joined| u64::from(joined.rules.crowd_period));
+        let deferred = notes.deferred + 2 * period >= tick;
+        for held in client.view().iter() {
+            demand!(
+                epoch_of(held.subject(), notes)? == epoch,
+                "{} sees in tick {tick} {:?} of a lane that is gone",
+                self.account,
+                held.subject()
+            );
+        }
+        self.band
+            .check(&self.account, client, (epoch, tick), deferred, history)
+    }
+
+    /// Whoever was told to enter and not to leave is in view, and nobody else.
+    fn check_balance(&self, client: &Client) -> Checked {
+        let view = client.view();
         demand!(
-            self.view.len() == client.view().len(),
+            self.view.len() == view.len() && view.iter().all(|held| self.view.contains_key(&held.subject())),
             "{}: {} subjects were told, the view has {}",
             self.account,
             self.view.len(),
-            client.view().len()
+            view.len()
         );
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an enter, from all sides")]
+    fn enter(
+        &mut self,
+        tick: Tick,
+        name: SubjectRef,
+        (entity, kind, position): (Option<EntityId>, KindId, Pos),
+        life: Option<&Life>,
+        client: &Client,
+        notes: &SentNotes,
+        history: &History,
+    ) -> Checked {
+        let held = client.view().get(name);
+        let is_listed = held.is_none_or(|held| is_listed(held.tier()));
+        let state = match told_by_track(client, name) {
+            Some(state) if !is_listed => state,
+            _ => tick,
+        };
+        if let Some(life) = life {
+            let truth = history.demand(epoch_of(name, notes)?, state)?;
+            let there = truth.named(name.slot, name.generation).map(|life| life.position);
+            let expected = there.map(|there| match is_listed {
+                true => there.to_wire().centre(),
+                false => middle_of(cell_of(there)),
+            });
+            demand!(
+                entity.is_none_or(|entity| entity == life.entity)
+                    && kind == life.kind
+                    && expected == Some(position),
+                "{}: {name:?} enters in tick {tick} as entity {entity:?} at {position:?}, it is {} and was at {there:?} in tick {state}",
+                self.account,
+                life.entity
+            );
+        }
+        let entity = life.map(|life| life.entity).or(entity);
+        let entering = Subject {
+            entity: entity.ok_or_else(|| format!("{name:?} enters as nobody"))?,
+            properties: held.map(|held| held.properties().to_vec()).unwrap_or_default(),
+            state: tick,
+            is_listed,
+            near_since: None,
+            floor: if is_listed { tick } else { Tick(0) },
+            last_event: 0,
+        };
+        let twice = self.view.insert(name, entering);
+        demand!(
+            twice.is_none(),
+            "{}: {name:?} enters a view that it is in",
+            self.account
+        );
+        if is_listed {
+            self.check_properties(tick, name, client, life)?;
+        }
+        self.counts.enters += 1;
+        Ok(())
+    }
+
+    /// A client is told who somebody in its view is.
+    fn identify(
+        &mut self,
+        tick: Tick,
+        name: SubjectRef,
+        (entity, properties): (EntityId, &PropertyList),
+        notes: &SentNotes,
+        history: &History,
+    ) -> Checked {
+        self.reach(tick, notes, history)?;
+        let account = self.account.clone();
+        let subject = self.known(name, "is identified")?;
+        subject.properties.clone_from(properties);
+        let known = subject.entity;
+        if !notes.behind.contains(&tick) {
+            let truth = history.demand(epoch_of(name, notes)?, tick)?;
+            let life = truth.named(name.slot, name.generation);
+            let own = truth.avatar_of(&account);
+            demand!(
+                life.is_some_and(|life| life.entity == entity && life.properties == *properties),
+                "{account} is told in tick {tick} that {name:?} is {entity} with {properties:?}, it is {life:?}"
+            );
+            demand!(
+                own.zip(life).is_none_or(|(own, life)| own.meets(life)),
+                "{account} is told who entity {entity} is in tick {tick}, whose layers it does not meet"
+            );
+        }
+        demand!(
+            known == entity,
+            "{account}: {name:?} is told to be entity {entity}, it entered as {known}"
+        );
+        self.counts.identities += 1;
         Ok(())
     }
 
@@ -226,7 +347,7 @@ impl Told {
         history: &'a History,
     ) -> Result<Option<&'a Life>, String> {
         self.turn(tick, phase, subject, notes, history)?;
-        if notes.views.get(&tick).is_some_and(|note| note.is_behind) {
+        if notes.behind.contains(&tick) {
             return Ok(None);
         }
         let snapshot = history.demand(epoch_of(subject, notes)?, tick)?;
@@ -249,6 +370,25 @@ impl Told {
         Ok(Some(life))
     }
 
+    /// Ticks rise. Whether this one is new.
+    fn reach(&mut self, tick: Tick, notes: &SentNotes, history: &History) -> Result<bool, String> {
+        demand!(
+            tick >= self.tick,
+            "{}: tick {tick} is told after tick {}",
+            self.account,
+            self.tick
+        );
+        let is_new = tick > self.tick;
+        if is_new {
+            self.complete(notes, history)?;
+            self.tick = tick;
+            self.phase = Phase::Enters;
+            self.before = self.view.keys().copied().collect();
+            self.happened.clear();
+        }
+        Ok(is_new)
+    }
+
     /// Ticks rise, and the phases within a tick.
     fn turn(
         &mut self,
@@ -258,18 +398,7 @@ impl Told {
         notes: &SentNotes,
         history: &History,
     ) -> Checked {
-        demand!(
-            tick >= self.tick,
-            "{}: tick {tick} is told after tick {}",
-            self.account,
-            self.tick
-        );
-        if tick > self.tick {
-            self.complete(notes, history)?;
-            self.tick = tick;
-            self.before = self.view.keys().copied().collect();
-            self.happened.clear();
-        } else {
+        if !self.reach(tick, notes, history)? {
             // Two views of one tick come only of two lanes.
             demand!(
                 phase >= self.phase || subject.lane != self.lane,
@@ -329,7 +458,10 @@ impl Told {
         let number = number_of(arguments)?;
         let subject = self.known(name, "does something")?;
         let last = std::mem::replace(&mut subject.last_event, number);
-        subject.floor = tick + 1;
+        if subject.is_listed {
+            // Near states of a crowd come as they come.
+            subject.floor = tick + 1;
+        }
         demand!(
             number > last,
             "{}: event {number} of {name:?} is told after its event {last}",
@@ -339,9 +471,19 @@ impl Told {
         Ok(())
     }
 
+    /// Since when near states of somebody in a crowd have come.
+    pub(crate) fn near_since(&self, name: SubjectRef) -> Option<Tick> {
+        self.view.get(&name)?.near_since
+    }
+
     /// All of the last tick has been told: the view is what the rule says.
     pub(crate) fn complete(&mut self, notes: &SentNotes, history: &History) -> Checked {
         let tick = self.tick;
+        match notes.way(tick).1 {
+            Way::Listed | Way::Crowd { complete: true, .. } => {}
+            // Who of a lane that is gone has not been replaced yet.
+            Way::Listing | Way::Crowd { complete: false, .. } => return Ok(()),
+        }
         let entities: BTreeSet<EntityId> = self.view.values().map(|subject| subject.entity).collect();
         demand!(
             entities.len() == self.view.len(),
@@ -354,7 +496,7 @@ impl Told {
         let snapshot = history.demand(note.epoch, tick)?;
         let Some(own) = snapshot
             .avatar_of(&self.account)
-            .filter(|_| note.joined && !note.is_behind)
+            .filter(|_| note.joined && !note.is_behind && notes.way(tick).1 == Way::Listed)
         else {
             return Ok(());
         };
@@ -459,30 +601,43 @@ impl Told {
                 continue;
             };
             let tick = held.state_tick();
-            if tick == subject.state {
+            let is_listed = is_listed(held.tier());
+            if tick == subject.state && is_listed == subject.is_listed {
                 continue;
             }
+            // In a crowd the last near state may be newer than the track's, which is shown when no more come.
             demand!(
-                tick >= subject.floor && tick > subject.state,
+                !is_listed || !subject.is_listed || tick >= subject.floor && tick > subject.state,
                 "{}: the state of tick {tick} is applied to entity {} after that of tick {}, and after something of it was told that comes before tick {}",
                 self.account,
                 subject.entity,
                 subject.state,
                 subject.floor
             );
+            if is_listed && !subject.is_listed {
+                subject.properties = held.properties().to_vec();
+            }
             subject.state = tick;
+            subject.is_listed = is_listed;
+            subject.near_since = match held.tier() {
+                Tier::Near => subject.near_since.or(Some(tick)),
+                Tier::Listed(_) | Tier::Crowd => None,
+            };
             self.counts.states += 1;
-            let level = held.level();
+            let is_own = client.joined().is_some_and(|joined| joined.avatar == name);
+            if is_own && held.level().is_none() || notes.behind.contains(&tick) && held.level().is_none() {
+                // Where its own record had it when no track did; where a lane had it that is behind.
+                continue;
+            }
             let truth = history.demand(epoch_of(name, notes)?, tick)?;
             let life = truth.named(name.slot, name.generation);
             demand!(
-                life.is_some_and(
-                    |life| level.is_some_and(|level| decoded(life.position, level) == held.position())
-                ),
-                "{}: in tick {tick} entity {} is seen at {:?} ({level:?}), it is at {:?}",
+                life.is_some_and(|life| seen_at(&held, life.position) == held.position()),
+                "{}: in tick {tick} entity {} is seen at {:?} ({:?}), it is at {:?}",
                 self.account,
                 subject.entity,
                 held.position(),
+                held.tier(),
                 life.map(|life| life.position)
             );
         }
@@ -498,6 +653,29 @@ impl Told {
     }
 }
 
+fn is_listed(tier: Tier) -> bool {
+    matches!(tier, Tier::Listed(_))
+}
+
+/// Where one who is at `position` is said to be.
+fn seen_at(held: &Held<'_>, position: Pos) -> Pos {
+    match (held.tier(), held.level()) {
+        (Tier::Crowd, _) => middle_of(cell_of(position)),
+        (_, Some(level)) => decoded(position, level),
+        (_, None) => position.to_wire().centre(),
+    }
+}
+
+/// The tick of the newest cell that a track tells of somebody in view.
+fn told_by_track(client: &Client, name: SubjectRef) -> Option<Tick> {
+    let mut tracks = client.view().tracks().filter(|track| track.lane() == name.lane);
+    tracks.find_map(|track| {
+        let place = track.state().track().place(name.slot)?;
+        let is_it = track.state().track().names()[place].generation == name.generation;
+        (is_it && track.in_view().contains(place)).then(|| track.state().state_tick(place))
+    })
+}
+
 /// The gateway of `account` has taken a frame.
 fn take_frame(near: &mut Nearness, frame: FrameNote, account: &str, history: &History) -> Checked {
     let snapshot = history.demand(frame.epoch, frame.tick)?;
@@ -506,12 +684,6 @@ fn take_frame(near: &mut Nearness, frame: FrameNote, account: &str, history: &Hi
         None => near.lose(),
     }
     Ok(())
-}
-
-/// Of which lane a subject is.
-pub(crate) fn epoch_of(subject: SubjectRef, notes: &SentNotes) -> Result<LaneEpoch, String> {
-    let epoch = notes.lanes.get(&subject.lane).copied();
-    epoch.ok_or_else(|| format!("{subject:?} is of a lane that its gateway never named"))
 }
 
 /// Events of the simulator's game begin with a number of their own.

@@ -5,7 +5,8 @@ use super::wires::{Item, Pipe};
 use super::{Cluster, Event};
 use crate::book::Name;
 use crate::check::Checked;
-use crate::check::told::{FrameNote, SentNotes, Told, ViewNote};
+use crate::check::notes::{FrameNote, SentNotes, ViewNote};
+use crate::check::told::Told;
 use crate::coverage::Exercise;
 use bytes::Bytes;
 use myriad_client::{Client, ClientConfig, ClientEvent};
@@ -20,6 +21,9 @@ use std::collections::BTreeMap;
 const ENTER_BYTES_MAX: usize = 120;
 /// Bytes that an enter takes at least.
 const ENTER_BYTES_MIN: usize = 12;
+
+/// How many subjects of a crowd a client asks about in a tick.
+const IDENTITIES_PER_TICK: u32 = 16;
 
 /// One connection, as long as either side knows of it.
 #[derive(Debug)]
@@ -54,9 +58,9 @@ pub(super) struct Connection {
     pub(super) told: Told,
     pub(super) notes: SentNotes,
     /// The gateway has frozen the view, by the simulator's reckoning.
-    frozen: bool,
+    pub(super) frozen: bool,
     /// It was frozen since the last view.
-    was_frozen: bool,
+    pub(super) was_frozen: bool,
     was_crowded: bool,
 }
 
@@ -129,6 +133,8 @@ impl Cluster {
             key: String::new(),
             space: super::lane::SPACE,
             agent: "sim".to_owned(),
+            identities_per_tick: IDENTITIES_PER_TICK,
+            tell_crowd_edges: true,
         };
         let connection = Connection {
             told: Told::new(&account),
@@ -304,12 +310,13 @@ impl Cluster {
                 | ClientEvent::Change { .. }
                 | ClientEvent::Event { .. }
                 | ClientEvent::Leave { .. }
+                | ClientEvent::Identity { .. }
                 | ClientEvent::Owner { .. }
                 | ClientEvent::Corrected { .. } => {}
             }
         }
         let (client, notes) = (&connection.client, &connection.notes);
-        connection.told.look(client, notes, &self.history)
+        connection.told.settle(client, notes, &self.history)
     }
 
     fn count_told(&mut self, connection: &mut Connection) {
@@ -321,6 +328,8 @@ impl Cluster {
             (Exercise::Vanished, counts.leaves),
             (Exercise::State, counts.states),
             (Exercise::ViewChecked, counts.views),
+            (Exercise::Identified, counts.identities),
+            (Exercise::BandChecked, counts.bands),
         ] {
             self.coverage.add(exercise, count);
         }

@@ -4,14 +4,16 @@
 use super::lane::{LANE, LaneNode, SPACE};
 use super::wires::Item;
 use super::{Cluster, Event};
-use crate::check::sent::check_datagram;
-use crate::check::told::ViewNote;
+use crate::check::crowd::Reader;
+use crate::check::notes::{ViewNote, Way};
+use crate::check::sent::{check_datagram, check_identities};
 use crate::check::{Checked, demand};
 use crate::coverage::Exercise;
 use bytes::Bytes;
 use myriad_gateway::{ClientOutput, ConnId, Gateway, GatewayConfig, LaneStatus, Outputs};
 use myriad_wire::client::{ServerMessage, ViewUpdate};
 use myriad_wire::codec::LENGTH_BYTES;
+use myriad_wire::crowd::message::is_crowd;
 use myriad_wire::fabric::Envelope;
 use myriad_wire::{CloseReason, GatewayId, Incarnation, Tick};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +83,10 @@ impl Cluster {
             near_target: self.settings.near_target,
             view_bytes_max: self.settings.view_bytes_max,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            crowd_from: self.settings.crowd_from,
+            keyframe_bytes_max: self.settings.keyframe_bytes_max,
+            event_bytes_per_tick: self.settings.event_bytes_per_tick,
+            identity_bytes_per_tick: self.settings.identity_bytes_per_tick,
             slots_max: 4096,
             sessions_max: 64,
             ..GatewayConfig::new(GatewayId(node.0), node, SPACE, LANE)
@@ -158,18 +164,25 @@ impl Cluster {
         }
         core.ticked_us = now_us;
         let mut output = Outputs::default();
-        let frames = core.gateway.counters().frames_applied;
+        let counters = core.gateway.counters();
+        let (frames, deferred) = (counters.frames_applied, counters.crowd_keyframes_deferred);
         core.gateway.tick(&mut output);
         let node = core.node;
         let has_news = core.gateway.counters().frames_applied > frames;
+        let has_deferred = core.gateway.counters().crowd_keyframes_deferred > deferred;
         let lane = core.gateway.status().lanes[0];
         let told: BTreeSet<ConnId> = output.clients.iter().filter_map(told_states).collect();
         for (envelope, body) in output.fabric {
             self.fabric_send(envelope, body);
         }
+        if has_deferred {
+            let here = self.connections.values_mut().filter(|one| one.node == node);
+            here.for_each(|connection| connection.notes.deferred = lane.tick);
+        }
         for output in output.clients {
             self.gateway_sends(output, &lane)?;
         }
+        self.check_crowds(node, &lane, &told)?;
         for (conn, connection) in self.connections.iter_mut().filter(|_| has_news) {
             if connection.node == node {
                 connection.note_frame(&lane, told.contains(conn));
@@ -208,6 +221,9 @@ impl Cluster {
         let Some(connection) = self.connections.get_mut(&conn) else {
             return Ok(());
         };
+        if is_crowd(&message[LENGTH_BYTES..]) {
+            return self.note_crowd(conn, &message[LENGTH_BYTES..], lane);
+        }
         let message = ServerMessage::from_bytes(&message[LENGTH_BYTES..])
             .map_err(|fault| format!("{} is sent what can't be read: {fault}", connection.account))?;
         match message {
@@ -230,10 +246,117 @@ impl Cluster {
                 for enter in &update.enters {
                     connection.notes.lanes.entry(enter.subject.lane).or_insert(epoch);
                 }
+                demand!(
+                    !matches!(connection.notes.way_now(), Way::Crowd { .. }),
+                    "{} is told a view of tick {} while it is in a crowd",
+                    connection.account,
+                    update.tick
+                );
                 let note = connection.view_note(lane, &update, self.settings.view_bytes_max);
+                if note.is_behind {
+                    connection.notes.behind.insert(update.tick);
+                }
                 put_note(&mut connection.notes.views, &update, note);
             }
+            ServerMessage::Listed(listed) => {
+                let notes = &mut connection.notes;
+                let way = if listed.complete {
+                    Way::Listed
+                } else {
+                    Way::Listing
+                };
+                if matches!(notes.way_now(), Way::Crowd { .. }) {
+                    self.coverage.note(Exercise::CrowdLeft);
+                }
+                notes.set_way(listed.tick, way);
+                notes.reader.clear();
+                if lane.tick < listed.tick {
+                    notes.behind.insert(listed.tick);
+                }
+                if let Some(note) = notes.views.get_mut(&listed.tick) {
+                    // Who is in view was found by other means before.
+                    note.catches_up = true;
+                }
+            }
+            ServerMessage::Identity(identity) => {
+                let notes = &mut connection.notes;
+                if lane.tick < identity.tick {
+                    notes.behind.insert(identity.tick);
+                }
+                self.coverage
+                    .add(Exercise::IdentitySent, identity.records.len() as u64);
+                let truth = self.history.demand(epoch, lane.tick)?;
+                check_identities(&identity, &connection.account, truth)?;
+            }
             ServerMessage::Welcome(_) | ServerMessage::Owner(_) | ServerMessage::CommandResult(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A crowd message is sent: a reader of the simulator's own reads it.
+    fn note_crowd(&mut self, conn: ConnId, message: &[u8], lane: &LaneStatus) -> Checked {
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Ok(());
+        };
+        let (notes, account) = (&mut connection.notes, &connection.account);
+        let was_crowd = matches!(notes.way_now(), Way::Crowd { .. });
+        let (head, read) = Reader::take(notes, message, account, (lane.epoch, lane.tick), &self.history)?;
+        demand!(
+            was_crowd || read.begins,
+            "{account} is in a crowd in tick {} that never began",
+            head.tick
+        );
+        let complete = notes.reader.is_complete();
+        if read.completes {
+            notes
+                .reader
+                .check_reach(account, self.history.demand(lane.epoch, lane.tick)?)?;
+        }
+        notes.set_way(
+            head.tick,
+            Way::Crowd {
+                epoch: lane.epoch,
+                complete,
+            },
+        );
+        let thawed = was_crowd && read.begins && std::mem::take(&mut connection.was_frozen);
+        for (exercise, count) in [
+            (Exercise::CrowdMessage, 1),
+            (Exercise::CrowdEntered, u64::from(!was_crowd)),
+            (Exercise::CrowdBegun, u64::from(read.begins)),
+            (Exercise::CrowdCompleted, u64::from(read.completes)),
+            (Exercise::CrowdThawed, u64::from(thawed)),
+            (Exercise::CrowdOtherLane, u64::from(read.other_lane)),
+            (Exercise::CrowdKeyframe, read.keyframes),
+            (Exercise::CrowdDelta, read.deltas),
+            (Exercise::CrowdDrop, read.drops),
+            (Exercise::CrowdMove, read.moves),
+            (Exercise::CrowdEvent, read.events),
+        ] {
+            self.coverage.add(exercise, count);
+        }
+        Ok(())
+    }
+
+    /// Looks at what the clients of a crowd know that were told in this tick, or had nothing to be told.
+    fn check_crowds(&self, node: Incarnation, lane: &LaneStatus, told: &BTreeSet<ConnId>) -> Checked {
+        for conn in told {
+            let Some(connection) = self
+                .connections
+                .get(conn)
+                .filter(|one| one.node == node && !one.frozen)
+            else {
+                continue;
+            };
+            let notes = &connection.notes;
+            if !matches!(notes.way_now(), Way::Crowd { epoch, .. } if epoch == lane.epoch) {
+                continue;
+            }
+            let truth = self.history.demand(lane.epoch, lane.tick)?;
+            notes.reader.check_members(&connection.account, truth)?;
+            if notes.reader.is_complete() && notes.deferred < lane.tick {
+                notes.reader.check_reach(&connection.account, truth)?;
+            }
         }
         Ok(())
     }
@@ -268,6 +391,9 @@ impl Cluster {
         for (exercise, count) in [
             (Exercise::ViewFrozen, counters.freezes),
             (Exercise::CaughtUp, counters.catch_ups),
+            (Exercise::IdentityAsked, counters.identities_asked),
+            (Exercise::KeyframesDeferred, counters.crowd_keyframes_deferred),
+            (Exercise::CrowdEventsDropped, counters.events_dropped),
             (Exercise::Replaced, counters.closed(CloseReason::Replaced)),
             (Exercise::Left, counters.closed(CloseReason::Left)),
         ] {

@@ -11,7 +11,7 @@ use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
 use myriad_storage::StorageRequest;
 use myriad_wire::fabric::{Route, ToGateway};
 use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
-use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, SpaceId, Tick, Value, codec};
+use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, Slot, SpaceId, Tick, Value, codec};
 use myriad_world::{Space, SpaceConfig};
 
 /// The one lane.
@@ -119,6 +119,7 @@ impl Cluster {
             grace_s: GRACE_S,
             gateway_silence_s: SILENCE_S,
             save_interval_s: SAVE_INTERVAL_S,
+            crowd_period_s: self.settings.crowd_period_s,
             sessions_max: 64,
             inbox_max: 256,
             truth: false,
@@ -192,9 +193,9 @@ impl Cluster {
         for line in &output.lines {
             self.book.ran(line, lane.epoch)?;
         }
-        let (routes, happened) = published(output)?;
+        let (routes, happened, changed) = published(output)?;
         let before = self.history.last(lane.epoch);
-        let now = Snapshot::of(&lane.core, tick, before, happened);
+        let now = Snapshot::of(&lane.core, tick, before, happened, changed.as_deref());
         let attached = lane.core.counters().sessions_attached;
         let noticed = lane
             .authority
@@ -286,10 +287,13 @@ impl Cluster {
     }
 }
 
-/// What a lane published in a tick: all routes, and what happened.
-fn published(output: &Output) -> Result<(Vec<Route>, Vec<Happening>), String> {
+/// What a lane published in a tick: all routes, what happened, and whose properties were set if anybody reads it.
+type Published = (Vec<Route>, Vec<Happening>, Option<Vec<Slot>>);
+
+fn published(output: &Output) -> Result<Published, String> {
     let mut routes = Vec::new();
     let mut happened = None;
+    let mut changed = None;
     for (_, body) in &output.messages {
         let message = codec::decode::<ToGateway>(body, NODE_MESSAGE_BYTES_MAX)
             .map_err(|fault| format!("a lane published what can't be read: {fault}"))?;
@@ -297,6 +301,11 @@ fn published(output: &Output) -> Result<(Vec<Route>, Vec<Happening>), String> {
             ToGateway::Routes(these) => routes.extend(these.sessions),
             ToGateway::Frame(frame) => {
                 happened.get_or_insert(frame.events);
+                let slots = frame.changes.iter().map(|change| change.slot);
+                // A keyframe does not say what changed.
+                if frame.keyframe.is_none() {
+                    changed.get_or_insert_with(|| slots.collect());
+                }
             }
         }
     }
@@ -305,5 +314,5 @@ fn published(output: &Output) -> Result<(Vec<Route>, Vec<Happening>), String> {
         name: event.name,
         arguments: event.arguments,
     });
-    Ok((routes, happened.collect()))
+    Ok((routes, happened.collect(), changed))
 }

@@ -15,7 +15,7 @@ mod wires;
 use crate::agenda::Agenda;
 use crate::book::Book;
 use crate::check::authority::check_durable;
-use crate::check::finale::Finale;
+use crate::check::finale::{Finale, Proof};
 use crate::check::{Checked, demand};
 use crate::coverage::{Coverage, Exercise};
 use crate::dice::Dice;
@@ -102,6 +102,11 @@ struct AllDice {
 struct Settings {
     near_target: u32,
     view_bytes_max: usize,
+    crowd_from: u32,
+    crowd_period_s: f64,
+    keyframe_bytes_max: usize,
+    event_bytes_per_tick: usize,
+    identity_bytes_per_tick: usize,
     /// How many of each kind of wanderers.
     wanderers: [(&'static str, i64); 4],
 }
@@ -144,7 +149,16 @@ impl Cluster {
     pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
         let hz = dice.pick(&[10.0, 20.0]);
+        let mut crowd = Dice::new(seed, 6);
+        let mut of_crowd = |small: u64, usual: u64| crowd.pick(&[small, usual, usual]) as usize;
+        let budgets = [of_crowd(64, 24 * 1024), of_crowd(0, 512), of_crowd(16, 2048)];
+        let crowds = scenario.crowds;
         let settings = Settings {
+            crowd_from: if crowds { crowd.pick(&[3, 6, 256]) } else { 256 },
+            crowd_period_s: if crowds { crowd.pick(&[0.2, 0.5, 1.0]) } else { 0.5 },
+            keyframe_bytes_max: budgets[0],
+            event_bytes_per_tick: budgets[1],
+            identity_bytes_per_tick: budgets[2],
             near_target: dice.pick(&[4, 12, 100]) as u32,
             view_bytes_max: dice.pick(&[1024, 48 * 1024, 48 * 1024]),
             wanderers: ["fox", "ghost", "shifter", "mayfly"].map(|kind| (kind, dice.within(0..=8) as i64)),
@@ -280,8 +294,21 @@ impl Cluster {
                 return Err(format!("{} is not in the world at the end", player.account));
             };
             connection.told.complete(&connection.notes, &self.history)?;
-            let (client, notes) = (&connection.client, &connection.notes);
-            finale.prove(&player.account, client, notes, player.honest, now)?;
+            let is_crowd = connection.client.view().is_crowd();
+            let proof = Proof {
+                account: &player.account,
+                client: &connection.client,
+                told: &connection.told,
+                notes: &connection.notes,
+                honest: player.honest,
+                answers_all: self.settings.identity_bytes_per_tick > 1024,
+            };
+            if finale.prove(&proof, now, &self.history)? {
+                self.coverage.note(match is_crowd {
+                    true => Exercise::CrowdProven,
+                    false => Exercise::ViewProven,
+                });
+            }
             let stored = self.storage.load_avatar(&player.account);
             let stored = stored.map_err(|fault| fault.to_string())?;
             check_durable(stored.as_ref(), &player.account, now, interval_ticks)?;
@@ -291,7 +318,6 @@ impl Cluster {
                 player.account,
                 connection.numbers
             );
-            self.coverage.note(Exercise::ViewProven);
         }
         Ok(())
     }

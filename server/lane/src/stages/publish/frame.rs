@@ -4,23 +4,46 @@ use super::properties;
 use crate::lane::Lane;
 use myriad_wire::Tick;
 use myriad_wire::fabric::{
-    ChangeRecord, EventRecord, Frame, JoinRecord, Keyframe, LayersRecord, LeaveRecord, TrackRecord,
+    ChangeRecord, CrowdRecord, EventRecord, Frame, JoinRecord, Keyframe, LayersRecord, LeaveRecord,
+    TrackRecord,
 };
 use myriad_wire::schema::Audience;
+use myriad_wire::track::Told;
 use myriad_world::{Handle, PropertyMask};
+
+/// Counts the versions of public properties on to those after this tick's changes.
+pub(super) fn versions(lane: &mut Lane) {
+    let (space, versions) = (&lane.space, &mut lane.versions);
+    versions.begin();
+    for handle in space.changes().joins() {
+        versions.reset(handle.slot);
+    }
+    for (handle, mask) in space.changes().changed() {
+        let kind = space.kind(handle).expect("the change log names the living");
+        if !kind.audience(Audience::All).and(mask).is_empty() {
+            versions.count(handle.slot);
+        }
+    }
+}
 
 /// The states of all entities, encoded once.
 pub(super) fn tracks(lane: &mut Lane, now: Tick) -> Vec<TrackRecord> {
     lane.tracks.clear();
     for subject in &lane.subjects {
-        lane.tracks
-            .add(subject.handle.slot, subject.layers, subject.position);
+        let slot = subject.handle.slot;
+        let told = Told {
+            slot,
+            position: subject.position.to_wire(),
+            version: lane.versions.version(slot),
+            changed: lane.versions.changed_of_late(slot),
+        };
+        lane.tracks.add(subject.layers, subject.position, told);
     }
     lane.tracks.build(now)
 }
 
 /// A frame with everything that can be told of it without looking at entities.
-fn head(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
+fn head(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>, crowd: Vec<CrowdRecord>) -> Frame {
     let event = |event: &myriad_world::SpaceEvent| EventRecord {
         slot: event.subject.slot,
         name: event.name.clone(),
@@ -33,12 +56,13 @@ fn head(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
         skipped_ticks: lane.counters.skipped_ticks,
         events: lane.space.changes().events().map(event).collect(),
         tracks,
+        crowd,
         ..Frame::default()
     }
 }
 
-/// What changed in this tick.
-pub(super) fn delta(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
+/// What changed in this tick. `crowd` is what did in the crowd tracks.
+pub(super) fn delta(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>, crowd: Vec<CrowdRecord>) -> Frame {
     let space = &lane.space;
     let changes = space.changes();
     let changed = |(handle, mask)| {
@@ -67,7 +91,7 @@ pub(super) fn delta(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Frame {
                 generation: handle.generation,
             })
             .collect(),
-        ..head(lane, now, tracks)
+        ..head(lane, now, tracks, crowd)
     }
 }
 
@@ -87,7 +111,7 @@ pub(super) fn keyframe(lane: &Lane, now: Tick, tracks: Vec<TrackRecord>) -> Fram
     Frame {
         keyframe: Some(keyframe),
         joins,
-        ..head(lane, now, tracks)
+        ..head(lane, now, tracks, lane.crowd.keyframes(now))
     }
 }
 
@@ -101,5 +125,6 @@ fn join_record(lane: &Lane, handle: Handle) -> JoinRecord {
         layers: lane.space.sight(handle).expect(living).layers,
         position: lane.space.position(handle).expect(living).to_wire(),
         properties: properties(lane, handle, Audience::All, PropertyMask::ALL),
+        version: lane.versions.version(handle.slot),
     }
 }

@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 
 pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
     let routes = routes::collect(lane);
+    frame::versions(lane);
     let tracks = frame::tracks(lane, now);
+    let crowd = lane.crowd.tick(now, &lane.subjects);
+    count_crowd(lane);
     let keyframe_wanted = lane.readers.iter_mut().any(|(_, reader)| reader.wants_full);
     let keyframe = keyframe_wanted.then(|| {
         let frame = frame::keyframe(lane, now, tracks.clone());
@@ -23,7 +26,7 @@ pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
         lane.counters.keyframe_bytes += bytes.len() as u64;
         bytes
     });
-    let frame = encode(frame::delta(lane, now, tracks));
+    let frame = encode(frame::delta(lane, now, tracks, crowd));
     lane.counters.frame_bytes += frame.len() as u64;
     lane.counters.events += lane.space.changes().events().count() as u64;
     send(lane, now, routes, &frame, keyframe.as_ref(), output);
@@ -36,6 +39,22 @@ pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
             session.results.clear();
         }
     }
+}
+
+fn count_crowd(lane: &mut Lane) {
+    let totals = lane.crowd.totals();
+    let counters = &mut lane.counters;
+    counters.crowd_tracks_begun = totals.begun;
+    counters.crowd_tracks_ended = totals.ended;
+    counters.crowd_joins = totals.joins;
+    counters.crowd_moves = totals.moves;
+    counters.crowd_merges = totals.merges;
+    counters.crowd_astray = totals.astray;
+    counters.crowd_unseated = totals.unseated;
+    counters.crowd_states = totals.states;
+    counters.crowd_begun_bytes = totals.begun_bytes;
+    counters.crowd_delta_bytes = totals.delta_bytes;
+    counters.crowd_membership_bytes = totals.membership_bytes;
 }
 
 /// A frame as it travels.

@@ -1,0 +1,295 @@
+//! A client in a crowd: its tracks and the near ones among their members.
+//!
+//! A track's members have all one age but those that joined since it was told, which are counted once for all who share
+//! the state. So a view of 10,000 is some forty tracks and a hundred near ones, and who is in view and should not be,
+//! or should be and is not, is taken out or added one by one.
+
+use super::ages::Ages;
+use super::shown::ShownNow;
+use super::{Moment, Rates, Tally};
+use crate::bits::for_each_bit;
+use crate::tracks::{Tracks, key, told_later};
+use myriad_client::{NearState, SeenTrack};
+use myriad_wire::{Slot, SubjectRef, Tick};
+
+/// A subject's properties are compared if it was near for so many ticks without a break: by then every change must have
+/// been heard of, asked about and answered.
+const SETTLED_TICKS: u64 = 32;
+/// Then another one is watched.
+const WATCHED_TICKS: u64 = 96;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct CrowdSampler {
+    /// Of a client that decodes on its own: what is kept of its tracks, in their order.
+    own: Vec<OwnTrack>,
+    near: Vec<NearState>,
+    /// At this version of the true view and number of edges the client knew all its members and nobody else.
+    complete: Option<(u32, u64)>,
+    watched: Option<Watched>,
+}
+
+#[derive(Debug)]
+struct OwnTrack {
+    key: u32,
+    tick: Tick,
+    others: Box<[(Tick, u32)]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    subject: SubjectRef,
+    since: Tick,
+}
+
+/// A client's tracks, ascending by key up to `sorted`.
+struct Seen<'a> {
+    tracks: Vec<&'a SeenTrack>,
+    sorted: usize,
+}
+
+impl<'a> Seen<'a> {
+    fn of(moment: &Moment<'a>) -> Self {
+        let mut tracks: Vec<&SeenTrack> = Vec::with_capacity(64);
+        let mut sorted = 0;
+        for track in moment.client.view().tracks() {
+            if sorted == tracks.len() && tracks.last().is_none_or(|last| key(last) < key(track)) {
+                sorted += 1;
+            }
+            tracks.push(track);
+        }
+        Self { tracks, sorted }
+    }
+}
+
+impl CrowdSampler {
+    /// Gives its memory back: the client is in no crowd now.
+    pub(super) fn clear(&mut self) {
+        if self.own.capacity() + self.near.capacity() > 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Ages of all, then what of it is compared with the truth in this turn.
+    pub(super) fn sample(
+        &mut self,
+        moment: &Moment<'_>,
+        (turn, rates): (usize, Rates),
+        tracks: &mut Tracks,
+        measuring: bool,
+        (ages, tally): (&mut Ages, &mut Tally),
+    ) {
+        let seen = Seen::of(moment);
+        self.near.clear();
+        self.near.extend(moment.client.view().near());
+        self.count_tracks(&seen, tracks, ages);
+        self.count_near(&seen, tracks, ages);
+        for subject in moment.client.view().listed() {
+            ages.add(subject.state_tick(), false, 1);
+        }
+        self.correct(moment, &seen, tracks, ages);
+        if measuring {
+            self.compare_states(moment, &seen, (turn, rates), tracks, tally);
+            self.compare_shown(moment, &seen, (turn, rates), tracks, tally);
+            self.compare_properties(moment, turn, tally);
+        }
+    }
+
+    fn count_tracks(&mut self, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
+        let is_interned = tracks.is_interned();
+        if !is_interned {
+            self.keep_own(seen);
+        }
+        for (i, track) in seen.tracks.iter().enumerate() {
+            let state = track.state();
+            let count = track.in_view().len();
+            if count < state.track().len() {
+                for place in track.in_view().iter() {
+                    ages.add(state.state_tick(place), false, 1);
+                }
+            } else if count > 0 {
+                let others = if is_interned {
+                    tracks.others(state)
+                } else {
+                    &self.own[i].others
+                };
+                let mut told = count as u32;
+                for (tick, count) in others {
+                    ages.add(*tick, false, *count);
+                    told -= count;
+                }
+                ages.add(state.told(), false, told);
+            }
+        }
+    }
+
+    /// Looks again at own tracks that have changed.
+    fn keep_own(&mut self, seen: &Seen<'_>) {
+        self.own.truncate(seen.tracks.len());
+        for (i, track) in seen.tracks.iter().enumerate() {
+            let (key, tick) = (key(track), track.state().tick());
+            if self
+                .own
+                .get(i)
+                .is_some_and(|own| own.key == key && own.tick == tick)
+            {
+                continue;
+            }
+            let others = told_later(track.state());
+            let fresh = OwnTrack { key, tick, others };
+            match self.own.get_mut(i) {
+                Some(own) => *own = fresh,
+                None => self.own.push(fresh),
+            }
+        }
+    }
+
+    /// Near ones are as old as their near states, unless their track has told them since.
+    fn count_near(&mut self, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
+        for near in &self.near {
+            if let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, near.subject.slot) {
+                let told = seen.tracks[i].state().state_tick(place);
+                if near.tick >= told {
+                    ages.remove(told, false);
+                    ages.add(near.tick, true, 1);
+                }
+            }
+        }
+    }
+
+    /// Takes out who is not in the true view, adds who is and is lacked.
+    fn correct(&mut self, moment: &Moment<'_>, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
+        let check = moment.check;
+        if !check.truth.is_known() {
+            return;
+        }
+        let state = (check.truth.version, check.edges);
+        if self.complete == Some(state) {
+            return;
+        }
+        let (members, known) = (check.truth.members(), &check.known);
+        let mut is_complete = true;
+        for i in 0..members.words().max(known.words()) {
+            let (member, known) = (members.word(i), known.word(i));
+            if member == known {
+                continue;
+            }
+            is_complete = false;
+            for_each_bit(i, member & !known, |row| {
+                ages.add(moment.lacked_since(row), false, 1)
+            });
+            for_each_bit(i, known & !member, |row| {
+                if let Some((slot, _)) = moment.truth.name_of(row) {
+                    self.take_out(slot, seen, tracks, ages);
+                }
+            });
+        }
+        self.complete = is_complete.then_some(state);
+    }
+
+    fn take_out(&self, slot: Slot, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
+        let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, slot) else {
+            return;
+        };
+        let told = seen.tracks[i].state().state_tick(place);
+        let near = self.near.binary_search_by_key(&slot, |near| near.subject.slot);
+        match near.map(|i| self.near[i].tick) {
+            Ok(tick) if tick >= told => ages.remove(tick, true),
+            Ok(_) | Err(_) => ages.remove(told, false),
+        }
+    }
+
+    fn compare_states(
+        &self,
+        moment: &Moment<'_>,
+        seen: &Seen<'_>,
+        (turn, rates): (usize, Rates),
+        tracks: &Tracks,
+        tally: &mut Tally,
+    ) {
+        let one_in = rates.codec_one_in;
+        // Shared states are compared once for all who share them.
+        if !tracks.is_interned() {
+            for track in seen.tracks.iter().skip(turn % one_in).step_by(one_in) {
+                tally.codec.compare_track(track.state(), moment.truth);
+            }
+        }
+        for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
+            let row = moment.truth.row_in(near.subject.slot, near.subject.generation);
+            let at = moment.truth.at(near.tick);
+            if let Some(position) = at.zip(row).and_then(|(at, row)| at.position(row)) {
+                tally.codec.compare_near(position, near.position);
+            }
+        }
+    }
+
+    /// Of all members one in so many, and beside them of the near ones.
+    fn compare_shown(
+        &self,
+        moment: &Moment<'_>,
+        seen: &Seen<'_>,
+        (turn, rates): (usize, Rates),
+        tracks: &mut Tracks,
+        tally: &mut Tally,
+    ) {
+        let Some(now) = ShownNow::new(moment) else { return };
+        let view = moment.client.view();
+        let one_in = rates.crowd_shown_one_in;
+        // An odd stride over the turns meets every place sooner or later.
+        let mut next = turn.wrapping_mul(367) % one_in;
+        for track in &seen.tracks {
+            let names = track.state().track().names();
+            while let Some(name) = names.get(next) {
+                if track.in_view().contains(next)
+                    && let Some(row) = moment.truth.row_in(name.slot, name.generation)
+                {
+                    now.compare(moment, (view.member(track, next), row), (true, true), tally);
+                }
+                next += one_in;
+            }
+            next -= names.len();
+        }
+        let one_in = rates.near_shown_one_in;
+        for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
+            let SubjectRef { slot, generation, .. } = near.subject;
+            if let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, slot)
+                && let Some(row) = moment.truth.row_in(slot, generation)
+            {
+                now.compare(
+                    moment,
+                    (view.member(seen.tracks[i], place), row),
+                    (false, false),
+                    tally,
+                );
+            }
+        }
+    }
+
+    /// Watches one near subject after the other.
+    fn compare_properties(&mut self, moment: &Moment<'_>, turn: usize, tally: &mut Tally) {
+        let Some(now) = moment.client.seen_tick() else {
+            return;
+        };
+        let watched = self.watched.filter(|watched| {
+            let is_near = self.near.iter().any(|near| near.subject == watched.subject);
+            is_near && now.since(watched.since) <= WATCHED_TICKS
+        });
+        let Some(watched) = watched else {
+            let next = self.near.get(turn.wrapping_mul(7) % self.near.len().max(1));
+            self.watched = next.map(|near| Watched {
+                subject: near.subject,
+                since: now,
+            });
+            return;
+        };
+        if now.since(watched.since) < SETTLED_TICKS || !turn.is_multiple_of(4) {
+            return;
+        }
+        let SubjectRef { slot, generation, .. } = watched.subject;
+        if let Some(subject) = moment.client.view().get(watched.subject)
+            && let Some(row) = moment.truth.row_in(slot, generation)
+        {
+            moment.compare_properties(subject, row, tally);
+        }
+    }
+}

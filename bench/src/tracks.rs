@@ -1,0 +1,276 @@
+//! How a worker's clients decode tracks, and what is known of the states that come of it.
+//!
+//! Either every client decodes on its own, or all share the states that an [`Interner`] keeps, and some decode on their
+//! own beside it ([`OwnCopies`]): at least [`OWN_MIN`] and [`OWN_SHARE`] of the clients, others every
+//! [`STINT_US`], drawn by the seed. Every distinct state is compared with the truth once, all members told in it.
+
+mod copies;
+mod interner;
+mod plant;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use copies::OwnCopies;
+
+use crate::options::BotsOptions;
+use crate::sample::Tally;
+use crate::truth::{IdHasher, Truth};
+use copies::Checked;
+use interner::Interner;
+use myriad_client::{Advanced, OwnTracks, SeenTrack, TrackState, TrackStore};
+use myriad_wire::codec::CodecError;
+use myriad_wire::{Slot, Tick};
+use plant::Planted;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::sync::{Arc, Weak};
+
+/// Clients that decode on their own beside an interner, at least, in a run.
+const OWN_MIN: u32 = 200;
+/// And at least this share of them.
+const OWN_SHARE: f64 = 0.02;
+/// How long a client does so, in microseconds.
+const STINT_US: u64 = 5_000_000;
+/// Distinct states that wait for the truth of their tick.
+const FRESH_MAX: usize = 1 << 13;
+/// Between two looks for what nobody holds any more, in microseconds.
+const SWEEP_US: u64 = 500_000;
+
+pub(crate) type ByKey<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
+
+/// What a worker knows of tracks.
+pub(crate) struct Tracks {
+    interner: Option<Interner>,
+    planted: Planted,
+    draw: Draw,
+    /// Of states that clients share: members told later than the track was.
+    facts: ByKey<Facts>,
+    /// By slot: the track, by its key, and the place in it where it was found last.
+    homes: Vec<(u32, u16)>,
+    fresh: VecDeque<Arc<TrackState>>,
+    swept_us: u64,
+}
+
+struct Facts {
+    /// Keeps the state's address from being used again.
+    state: Weak<TrackState>,
+    others: Box<[(Tick, u32)]>,
+}
+
+/// Which clients decode on their own beside the interner.
+#[derive(Clone, Copy, Debug)]
+struct Draw {
+    seed: u64,
+    /// Every so many-th client does.
+    one_in: u32,
+    stint: u64,
+    offset: u32,
+}
+
+/// What came of decoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DecodeCounts {
+    /// Records that were decoded, each once for all who held the same.
+    pub(crate) decoded: u64,
+    /// Records for which the state was there already.
+    pub(crate) shared: u64,
+    /// Records that were decoded on a client's own beside the interner, and compared.
+    pub(crate) compared: u64,
+    /// Those of which something else came.
+    pub(crate) differences: u64,
+    /// Distinct states whose truth did not come in time.
+    pub(crate) unverified: u64,
+}
+
+impl Tracks {
+    pub(crate) fn new(is_interned: bool, options: &BotsOptions) -> Self {
+        let own = ((f64::from(options.clients) * OWN_SHARE).ceil() as u32).max(OWN_MIN);
+        Self {
+            interner: is_interned.then(Interner::default),
+            planted: Planted::new(options.plant),
+            draw: Draw {
+                seed: options.seed,
+                one_in: (options.clients / own).max(1),
+                stint: 0,
+                offset: 0,
+            },
+            facts: ByKey::default(),
+            homes: Vec::new(),
+            fresh: VecDeque::new(),
+            swept_us: 0,
+        }
+    }
+
+    /// It is `now_us`: others may have been drawn.
+    pub(crate) fn draw(&mut self, now_us: u64) {
+        let stint = now_us / STINT_US;
+        if self.draw.stint != stint {
+            self.draw.stint = stint;
+            let mixed = (self.draw.seed ^ stint).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.draw.offset = (mixed >> 32) as u32 % self.draw.one_in;
+        }
+        if now_us.saturating_sub(self.swept_us) >= SWEEP_US {
+            self.swept_us = now_us;
+            self.facts.retain(|_, facts| facts.state.strong_count() > 0);
+            if let Some(interner) = &mut self.interner {
+                interner.sweep();
+            }
+        }
+    }
+
+    /// In which stint of decoding on its own client `account` is; `None`: it is not drawn.
+    pub(crate) fn stint(&self, account: u32) -> Option<u64> {
+        let draw = &self.draw;
+        let is_drawn = self.interner.is_some() && account % draw.one_in == draw.offset;
+        is_drawn.then_some(draw.stint)
+    }
+
+    pub(crate) fn is_interned(&self) -> bool {
+        self.interner.is_some()
+    }
+
+    /// Compares the distinct states whose truth has come.
+    pub(crate) fn verify(&mut self, truth: &Truth, is_measuring: bool, tally: &mut Tally) {
+        let Some(interner) = &mut self.interner else {
+            return;
+        };
+        let counts = std::mem::take(&mut interner.counts);
+        tally.decode.add(&counts);
+        self.fresh.extend(interner.fresh.drain(..));
+        let Some(newest) = truth.newest() else {
+            self.fresh.clear();
+            return;
+        };
+        for _ in 0..self.fresh.len() {
+            let Some(state) = self.fresh.pop_front() else {
+                break;
+            };
+            if state.tick() > newest.tick {
+                if self.fresh.len() < FRESH_MAX {
+                    self.fresh.push_back(state);
+                } else {
+                    tally.decode.unverified += 1;
+                }
+            } else if is_measuring {
+                tally.codec.compare_track(&state, truth);
+            }
+        }
+    }
+
+    /// Members of a shared state that were told later than the track: when, and how many.
+    pub(crate) fn others(&mut self, state: &Arc<TrackState>) -> &[(Tick, u32)] {
+        if state.told() == state.tick() {
+            return &[];
+        }
+        let facts = self.facts.entry(Arc::as_ptr(state) as u64);
+        let facts = facts.or_insert_with(|| Facts {
+            state: Arc::downgrade(state),
+            others: told_later(state),
+        });
+        &facts.others
+    }
+
+    /// Which of `tracks` (ascending by [`key`] up to `sorted`) holds the slot in view, and where.
+    pub(crate) fn find(
+        &mut self,
+        tracks: &[&SeenTrack],
+        sorted: usize,
+        slot: Slot,
+    ) -> Option<(usize, usize)> {
+        let at = slot.0 as usize;
+        if let Some((home, place)) = self.homes.get(at).copied()
+            && let Ok(i) = tracks[..sorted].binary_search_by_key(&home, |track| key(track))
+        {
+            let place = usize::from(place);
+            let names = tracks[i].state().track().names();
+            if names.get(place).is_some_and(|name| name.slot == slot) && tracks[i].in_view().contains(place) {
+                return Some((i, place));
+            }
+        }
+        let (i, place) = tracks.iter().enumerate().find_map(|(i, track)| {
+            let place = track.state().track().place(slot)?;
+            track.in_view().contains(place).then_some((i, place))
+        })?;
+        if self.homes.len() <= at {
+            self.homes.resize(at + 1, (u32::MAX, 0));
+        }
+        self.homes[at] = (key(tracks[i]), place as u16);
+        Some((i, place))
+    }
+}
+
+/// A track's number among those of all lanes.
+pub(crate) fn key(track: &SeenTrack) -> u32 {
+    u32::from(track.lane().0) << 16 | u32::from(track.track().0)
+}
+
+/// Members told later than the whole track was.
+pub(crate) fn told_later(state: &TrackState) -> Box<[(Tick, u32)]> {
+    let mut others: Vec<(Tick, u32)> = Vec::new();
+    let (told, tick) = (state.told(), state.tick());
+    for motion in state.track().motions() {
+        let at = tick - u64::from(motion.age(0, tick));
+        if at == told {
+            continue;
+        }
+        match others.iter_mut().find(|(other, _)| *other == at) {
+            Some((_, count)) => *count += 1,
+            None => others.push((at, 1)),
+        }
+    }
+    others.into_boxed_slice()
+}
+
+impl DecodeCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.decoded += other.decoded;
+        self.shared += other.shared;
+        self.compared += other.compared;
+        self.differences += other.differences;
+        self.unverified += other.unverified;
+    }
+}
+
+/// Where one client's tracks are decoded.
+pub(crate) struct Store<'a> {
+    pub(crate) tracks: &'a mut Tracks,
+    /// Of a client that decodes on its own beside the interner.
+    pub(crate) copies: Option<&'a mut OwnCopies>,
+}
+
+impl TrackStore for Store<'_> {
+    fn begin(&mut self, tick: Tick, keyframe: &[u8]) -> Result<Arc<TrackState>, CodecError> {
+        let Some(interner) = &mut self.tracks.interner else {
+            return OwnTracks.begin(tick, keyframe);
+        };
+        match &mut self.copies {
+            Some(copies) => Checked {
+                interner,
+                copies,
+                planted: &mut self.tracks.planted,
+            }
+            .begin(tick, keyframe),
+            None => interner.begin(tick, keyframe),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        previous: Arc<TrackState>,
+        tick: Tick,
+        delta: &[u8],
+    ) -> Result<Advanced, CodecError> {
+        let planted = &mut self.tracks.planted;
+        match (&mut self.tracks.interner, &mut self.copies) {
+            (None, _) => planted.advance(&mut OwnTracks, previous, tick, delta),
+            (Some(interner), None) => interner.advance(previous, tick, delta, planted),
+            (Some(interner), Some(copies)) => Checked {
+                interner,
+                copies,
+                planted,
+            }
+            .advance(previous, tick, delta),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Crowd tracks as a client reads them, and who of their members it sees.
+//!
+//! Sketch of the cost: 10,000 clients see 10,000 members each in some 60 tracks, told five times in two seconds or
+//! so: hundreds of millions of states a second, if each client read each. But all clients are told the same bytes, so
+//! what they read is the same: a [`TrackState`] is a pure function of the bytes read, and a process that holds many
+//! clients hands all of them one (see [`TrackStore`]). What is a client's own, [`view::Crowd`], is one bit per member
+//! and a few hundred bytes per hundred members, and a track that lies within the radius and stays together costs a
+//! few comparisons per telling.
+//!
+//! Read next: `crowd/view.rs` for how a message takes effect, `crowd/near.rs` for those who are near.
+
+pub(crate) mod identity;
+pub(crate) mod mask;
+pub(crate) mod message;
+pub(crate) mod near;
+pub(crate) mod rule;
+mod settle;
+pub(crate) mod view;
+
+use myriad_wire::codec::CodecError;
+use myriad_wire::crowd::{Applied, CELL_SHIFT, Track};
+use myriad_wire::grid::AOI_SHIFT;
+use myriad_wire::{Pos, Tick};
+use std::sync::Arc;
+
+/// A track as of the last record read of it, and what follows from that: the same for all who have read the same.
+///
+/// A pure function of the bytes read. Moreover, after one telling of everybody it is the same whether it began with
+/// the same keyframe or an older one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TrackState {
+    track: Track,
+    tick: Tick,
+    told: Tick,
+    /// Lowest and highest per axis; `None` if nobody is in it.
+    bounds: Option<[[i32; 3]; 2]>,
+    /// Per axis, in the order of members.
+    aoi: [Vec<i32>; 3],
+}
+
+/// What a delta did.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// The track after it.
+    pub state: Arc<TrackState>,
+    /// Who left and who joined.
+    pub applied: Arc<Applied>,
+}
+
+/// Where tracks are decoded: turns what is known of a track and a record into what is known then.
+///
+/// A store may remember what came of the same state and the same bytes before, and hand that out again; it must not
+/// do anything else. Which store a client's records go through therefore makes no difference to what it tells, and it
+/// may change at any time.
+pub trait TrackStore {
+    /// The track of a keyframe of `tick`.
+    ///
+    /// # Errors
+    /// If the bytes are none.
+    fn begin(&mut self, tick: Tick, keyframe: &[u8]) -> Result<Arc<TrackState>, CodecError>;
+
+    /// What `previous` becomes by a delta of `tick`.
+    ///
+    /// # Errors
+    /// If the bytes are none for this track.
+    fn advance(
+        &mut self,
+        previous: Arc<TrackState>,
+        tick: Tick,
+        delta: &[u8],
+    ) -> Result<Advanced, CodecError>;
+}
+
+/// Every client decodes by itself: a state that nobody else holds is changed in place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnTracks;
+
+impl TrackStore for OwnTracks {
+    fn begin(&mut self, tick: Tick, keyframe: &[u8]) -> Result<Arc<TrackState>, CodecError> {
+        TrackState::from_keyframe(tick, keyframe).map(Arc::new)
+    }
+
+    fn advance(
+        &mut self,
+        mut previous: Arc<TrackState>,
+        tick: Tick,
+        delta: &[u8],
+    ) -> Result<Advanced, CodecError> {
+        let applied = Arc::make_mut(&mut previous).apply(tick, delta)?;
+        Ok(Advanced {
+            state: previous,
+            applied: Arc::new(applied),
+        })
+    }
+}
+
+impl TrackState {
+    /// The track of a keyframe of `tick`.
+    ///
+    /// # Errors
+    /// If the bytes are none.
+    pub fn from_keyframe(tick: Tick, keyframe: &[u8]) -> Result<Self, CodecError> {
+        let mut state = Self {
+            track: Track::from_keyframe(tick, keyframe)?,
+            tick,
+            told: tick,
+            bounds: None,
+            aoi: Default::default(),
+        };
+        state.derive();
+        Ok(state)
+    }
+
+    /// Takes a delta of `tick` in.
+    ///
+    /// # Errors
+    /// If the bytes are none for this track. The state is then of no use.
+    pub fn apply(&mut self, tick: Tick, delta: &[u8]) -> Result<Applied, CodecError> {
+        let applied = self.track.apply(tick, delta)?;
+        self.tick = tick;
+        self.derive();
+        Ok(applied)
+    }
+
+    /// Who is in it, and their cells.
+    #[inline]
+    #[must_use]
+    pub fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// The tick of the last record read: ages of cells count from it.
+    #[inline]
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// When everybody was told last: no member's newest cell is older. Of a keyframe, the age of the oldest.
+    #[inline]
+    #[must_use]
+    pub fn told(&self) -> Tick {
+        self.told
+    }
+
+    /// Lowest and highest position of its members per axis, in interest units; `None` if nobody is in it.
+    #[inline]
+    #[must_use]
+    pub fn bounds_aoi(&self) -> Option<[[i32; 3]; 2]> {
+        self.bounds
+    }
+
+    /// Positions of its members in interest units, per axis, in the order of [`Track::names`]: the middle of the
+    /// newest cell.
+    #[inline]
+    #[must_use]
+    pub fn aoi(&self) -> [&[i32]; 3] {
+        [&self.aoi[0], &self.aoi[1], &self.aoi[2]]
+    }
+
+    /// The tick of the newest cell of the member at `place`.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[inline]
+    #[must_use]
+    pub fn state_tick(&self, place: usize) -> Tick {
+        self.tick - u64::from(self.track.motions()[place].age(0, self.tick))
+    }
+
+    /// The middle of that cell.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[inline]
+    #[must_use]
+    pub fn position(&self, place: usize) -> Pos {
+        self.track.position(place, 0)
+    }
+
+    /// Everything but the track and the tick follows from these.
+    fn derive(&mut self) {
+        const SHIFT: u32 = CELL_SHIFT - AOI_SHIFT;
+        let motions = self.track.motions();
+        let origin = self.track.origin();
+        for (axis, line) in self.aoi.iter_mut().enumerate() {
+            line.clear();
+            line.extend(motions.iter().map(|motion| {
+                let cell = origin[axis] + i32::from(motion.offset(0)[axis]);
+                (cell << SHIFT) + (1 << (SHIFT - 1))
+            }));
+        }
+        let low = |axis: usize| self.aoi[axis].iter().copied().min();
+        let high = |axis: usize| self.aoi[axis].iter().copied().max();
+        let all = |end: &dyn Fn(usize) -> Option<i32>| Some([end(0)?, end(1)?, end(2)?]);
+        self.bounds = all(&low).zip(all(&high)).map(|(low, high)| [low, high]);
+        let oldest = motions.iter().map(|motion| motion.age(0, self.tick)).max();
+        self.told = self.tick - u64::from(oldest.unwrap_or(0));
+    }
+}

@@ -1,0 +1,436 @@
+//! How a crowd message takes effect: whole, and then what it did is told one by one.
+//!
+//! In three steps. All records are taken in; whoever left a track, or was in one that is dropped, and was in view, is
+//! in *limbo* by then. Whoever joined a track and is in limbo, in a carried track or in the list is in view there, and
+//! who is left in limbo leaves. Then the rule is applied to every track that was told or changed. So a subject that
+//! goes from one track to another, or from one way of telling to the other, makes no edge.
+
+use super::mask::Mask;
+use super::rule::Sight;
+use super::settle::{Joined, Lost, Turn};
+use super::view::{Crowd, Mode, SeenTrack, key, subject};
+use super::{Advanced, TrackState, TrackStore};
+use crate::counters::Counters;
+use crate::event::ClientEvent;
+use crate::limits::{MEMBERS_MAX, TRACKS_MAX};
+use crate::listed::{Listed, Overfull};
+use myriad_wire::client::LeaveReason;
+use myriad_wire::codec::{CodecError, LENGTH_BYTES};
+use myriad_wire::crowd::message::{CrowdHead, Form, Happening, Record, take_head, take_record};
+use myriad_wire::{CloseReason, EntityId, SubjectRef, Tick};
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+/// What of a message is to be told. The members meant stay at their places until it is.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    tick: Tick,
+    /// By track.
+    enters: Vec<(u32, Mask)>,
+    happenings: IntoIter<(SubjectRef, Happening)>,
+    leaves: IntoIter<(SubjectRef, Option<EntityId>)>,
+}
+
+/// Why a message ends the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Codec(CodecError),
+    Overfull,
+}
+
+impl From<CodecError> for Fault {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
+impl From<Overfull> for Fault {
+    fn from(Overfull: Overfull) -> Self {
+        Self::Overfull
+    }
+}
+
+impl Fault {
+    pub(crate) fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Codec(error) => error.close_reason(),
+            Self::Overfull => CloseReason::Oversized,
+        }
+    }
+}
+
+impl Crowd {
+    /// A message takes effect. Afterwards [`Self::poll`] tells what it did.
+    pub(crate) fn handle(
+        &mut self,
+        message: &[u8],
+        sight: &Sight,
+        listed: &mut Listed,
+        store: &mut dyn TrackStore,
+        counters: &mut Counters,
+    ) -> Result<CrowdHead, Fault> {
+        debug_assert!(self.telling.is_none(), "the message before has been told");
+        let result = self.take_effect(message, sight, listed, store, counters);
+        if result.is_err() {
+            // What is half done is of no use, and the session is over.
+            self.abandon();
+        }
+        result
+    }
+
+    fn abandon(&mut self) {
+        *self = Self {
+            period: self.period,
+            own: self.own,
+            tells_edges: self.tells_edges,
+            ..Self::default()
+        };
+    }
+
+    fn take_effect(
+        &mut self,
+        message: &[u8],
+        sight: &Sight,
+        listed: &mut Listed,
+        store: &mut dyn TrackStore,
+        counters: &mut Counters,
+    ) -> Result<CrowdHead, Fault> {
+        let mut rest = message;
+        let head = take_head(&mut rest)?;
+        counters.bytes.crowd_state += (LENGTH_BYTES + message.len() - rest.len()) as u64;
+        if head.begins {
+            self.carry()?;
+            self.mode = Mode::Crowd;
+            self.complete = false;
+        }
+        if self.mode == Mode::Listed {
+            counters.contradictions += 1;
+            counters.bytes.crowd_state += rest.len() as u64;
+            return Ok(head);
+        }
+        let mut turn = Turn::default();
+        loop {
+            let before = rest.len();
+            let Some(record) = take_record(&mut rest)? else {
+                break;
+            };
+            let bytes = (before - rest.len()) as u64;
+            self.take_record(head.tick, &record, bytes, &mut turn, store, counters)?;
+        }
+        self.settle_joins(&mut turn, head.tick, listed, counters)?;
+        self.settle_limbo(&mut turn, sight, listed)?;
+        let enters = self.apply_rule(&mut turn, sight, counters)?;
+        if head.complete {
+            self.complete = true;
+            self.end_change(&mut turn.leaves, sight, listed)?;
+        }
+        if self.complete {
+            self.lived = self.lived.max(head.tick);
+        }
+        self.begin_telling(&head, turn, enters, counters);
+        Ok(head)
+    }
+
+    /// First step: one record is taken in.
+    fn take_record(
+        &mut self,
+        tick: Tick,
+        record: &Record<'_>,
+        bytes: u64,
+        turn: &mut Turn,
+        store: &mut dyn TrackStore,
+        counters: &mut Counters,
+    ) -> Result<(), Fault> {
+        let key = key(record.lane, record.track);
+        let known = self.find(key);
+        match (record.form, known) {
+            (Form::Keyframe, known) => {
+                counters.bytes.crowd_keyframe += bytes;
+                let state = store.begin(tick, record.bytes)?;
+                self.members += state.track().len();
+                let track = SeenTrack {
+                    lane: record.lane,
+                    track: record.track,
+                    state,
+                    in_view: Mask::default(),
+                };
+                match known {
+                    Ok(at) => {
+                        counters.contradictions += 1;
+                        let before = std::mem::replace(&mut self.tracks[at], track);
+                        self.lose(&before, &mut turn.limbo);
+                    }
+                    Err(at) => self.tracks.insert(at, track),
+                }
+                if self.members > MEMBERS_MAX || self.tracks.len() > TRACKS_MAX {
+                    return Err(Fault::Overfull);
+                }
+                turn.touched.push((key, Joined::All));
+            }
+            (Form::Delta, Ok(at)) => {
+                let track = &mut self.tracks[at];
+                let before = (!self.complete && !track.in_view.is_empty()).then(|| {
+                    turn.before.push(track.clone());
+                    turn.before.len() - 1
+                });
+                // The store gets the state alone, so that nobody else holds it when it changes.
+                let previous = std::mem::replace(&mut track.state, empty());
+                self.members -= previous.track().len();
+                let Advanced { state, applied } = store.advance(previous, tick, record.bytes)?;
+                track.state = state;
+                self.members += track.state.track().len();
+                if self.members > MEMBERS_MAX {
+                    return Err(Fault::Overfull);
+                }
+                let of_members = u64::from(applied.membership_bits.div_ceil(8));
+                let of_members = if applied.told { of_members } else { bytes };
+                counters.bytes.crowd_membership += of_members;
+                counters.bytes.crowd_state += bytes - of_members;
+                track.regroup(&applied, before, &mut turn.limbo);
+                turn.touched.push((key, Joined::Some(applied)));
+            }
+            (Form::Drop, Ok(at)) => {
+                counters.bytes.crowd_membership += bytes;
+                let before = self.tracks.remove(at);
+                self.lose(&before, &mut turn.limbo);
+            }
+            (Form::Events, Ok(_)) => {
+                counters.bytes.crowd_events += bytes;
+                let list = Happening::list_from_bytes(record.bytes)?;
+                turn.happenings.push((key, record.lane, list));
+            }
+            (Form::Delta | Form::Drop | Form::Events, Err(_)) => {
+                counters.bytes.crowd_state += bytes;
+                counters.contradictions += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A track is told no more: who of it is in view is in limbo.
+    fn lose(&mut self, track: &SeenTrack, limbo: &mut Vec<Lost>) {
+        self.members -= track.state.track().len();
+        limbo.extend(
+            track
+                .in_view
+                .iter()
+                .map(|place| Lost::new(track.lane, track.name(place))),
+        );
+    }
+
+    /// Third step: the rule, to every track that was told or changed. Returns who enters.
+    fn apply_rule(
+        &mut self,
+        turn: &mut Turn,
+        sight: &Sight,
+        counters: &mut Counters,
+    ) -> Result<Vec<(u32, Mask)>, Overfull> {
+        let mut enters = Vec::new();
+        for (key, joined) in &turn.touched {
+            let Ok(at) = self.find(*key) else { continue };
+            let (was, now) = (self.tracks[at].in_view, self.tracks[at].rule(sight));
+            if was != now {
+                let entering = self.change(at, now, &mut turn.leaves, counters)?;
+                if !entering.is_empty() {
+                    enters.push((*key, entering));
+                }
+            }
+            if let Joined::Some(applied) = joined {
+                let track = &self.tracks[at];
+                let seen = if applied.told {
+                    track.in_view.len() as u64
+                } else {
+                    let places = applied
+                        .joined
+                        .iter()
+                        .filter_map(|name| track.seen_place(name.slot));
+                    places.count() as u64
+                };
+                counters.states.crowd += seen;
+                counters.states.crowd_unseen += u64::from(applied.states).saturating_sub(seen);
+            }
+        }
+        enters.reverse();
+        Ok(enters)
+    }
+
+    /// Those in view of the track at `at` become `now`. Returns who enters.
+    fn change(
+        &mut self,
+        at: usize,
+        now: Mask,
+        leaves: &mut Vec<(SubjectRef, Option<EntityId>)>,
+        counters: &mut Counters,
+    ) -> Result<Mask, Overfull> {
+        let was = self.tracks[at].in_view;
+        let state = Arc::clone(&self.tracks[at].state);
+        let lane = self.tracks[at].lane;
+        for place in was.without(now).iter() {
+            self.leave(subject(lane, state.track().names()[place]), leaves);
+        }
+        let (mut now, mut entering) = (now, now.without(was));
+        for place in entering.iter() {
+            if self.slots.insert(lane, state.track().names()[place].slot)? {
+                self.in_view += 1;
+            } else {
+                // Another track holds a life of that slot.
+                counters.contradictions += 1;
+                now.clear(place);
+                entering.clear(place);
+            }
+        }
+        self.tracks[at].in_view = now;
+        Ok(entering)
+    }
+
+    /// All has been told: who was not found again leaves.
+    fn end_change(
+        &mut self,
+        leaves: &mut Vec<(SubjectRef, Option<EntityId>)>,
+        sight: &Sight,
+        listed: &mut Listed,
+    ) -> Result<(), Overfull> {
+        let is_listed = self.mode == Mode::Listed;
+        listed.complete(is_listed, sight.own, leaves);
+        for track in std::mem::take(&mut self.carried) {
+            for place in track.in_view.iter() {
+                let name = track.name(place);
+                let subject = subject(track.lane, name);
+                if is_listed {
+                    // The list would have told the own avatar too.
+                    self.leave(subject, leaves);
+                } else {
+                    self.leave_or_keep(subject, name, leaves, sight, listed)?;
+                }
+            }
+        }
+        self.slots.trim();
+        Ok(())
+    }
+
+    /// The view is told subject by subject from here on, or has been: `complete`.
+    pub(crate) fn handle_listed(
+        &mut self,
+        tick: Tick,
+        complete: bool,
+        sight: &Sight,
+        listed: &mut Listed,
+        counters: &mut Counters,
+    ) -> Result<(), Overfull> {
+        self.mode = Mode::Listed;
+        self.carry()?;
+        if !complete {
+            listed.carry();
+            return Ok(());
+        }
+        let mut turn = Turn::default();
+        self.end_change(&mut turn.leaves, sight, listed)?;
+        self.lived = self.lived.max(tick);
+        self.near.clear();
+        self.identities = Default::default();
+        let head = CrowdHead {
+            tick,
+            ..CrowdHead::default()
+        };
+        self.begin_telling(&head, turn, Vec::new(), counters);
+        Ok(())
+    }
+
+    fn begin_telling(
+        &mut self,
+        head: &CrowdHead,
+        mut turn: Turn,
+        mut enters: Vec<(u32, Mask)>,
+        counters: &mut Counters,
+    ) {
+        counters.entered += enters.iter().map(|(_, mask)| mask.len() as u64).sum::<u64>();
+        counters.left += turn.leaves.len() as u64;
+        let happenings = self.happenings_in_view(&turn);
+        if !self.tells_edges {
+            enters.clear();
+            turn.leaves.clear();
+        }
+        self.telling = Some(Telling {
+            tick: head.tick,
+            enters,
+            happenings: happenings.into_iter(),
+            leaves: turn.leaves.into_iter(),
+        });
+    }
+
+    /// What happened to those in view, or to those who leave in this tick.
+    fn happenings_in_view(&self, turn: &Turn) -> Vec<(SubjectRef, Happening)> {
+        let mut told = Vec::new();
+        if turn.happenings.is_empty() {
+            return told;
+        }
+        let mut leaving: Vec<SubjectRef> = turn.leaves.iter().map(|(subject, _)| *subject).collect();
+        leaving.sort_unstable();
+        for (key, lane, list) in &turn.happenings {
+            let track = self.find(*key).ok().map(|at| &self.tracks[at]);
+            for happening in list {
+                let who = SubjectRef {
+                    lane: *lane,
+                    slot: happening.slot,
+                    generation: happening.generation,
+                };
+                let is_seen = track.is_some_and(|track| {
+                    let place = track.seen_place(who.slot);
+                    place.is_some_and(|place| track.name(place).generation == who.generation)
+                });
+                if is_seen || leaving.binary_search(&who).is_ok() {
+                    told.push((who, happening.clone()));
+                }
+            }
+        }
+        told
+    }
+
+    /// The next thing to be told of the last message.
+    pub(crate) fn poll(&mut self) -> Option<ClientEvent> {
+        let telling = self.telling.as_mut()?;
+        let tick = telling.tick;
+        while let Some((key, mask)) = telling.enters.last_mut() {
+            let Some(place) = mask.take_first() else {
+                telling.enters.pop();
+                continue;
+            };
+            let at = self.tracks.binary_search_by_key(key, SeenTrack::key);
+            let track = &self.tracks[at.expect("a track stays until it is told")];
+            let subject = track.subject(place);
+            return Some(ClientEvent::Enter {
+                tick,
+                subject,
+                entity: self.entity(subject),
+                kind: track.name(place).kind,
+                position: track.state.position(place),
+            });
+        }
+        if let Some((subject, Happening { name, arguments, .. })) = telling.happenings.next() {
+            return Some(ClientEvent::Event {
+                tick,
+                subject,
+                name,
+                arguments,
+            });
+        }
+        let Some((subject, entity)) = telling.leaves.next() else {
+            self.telling = None;
+            return None;
+        };
+        Some(ClientEvent::Leave {
+            tick,
+            subject,
+            entity,
+            reason: LeaveReason::OutOfView,
+        })
+    }
+}
+
+/// Stands in a track's place while its state is with the store.
+fn empty() -> Arc<TrackState> {
+    static EMPTY: std::sync::OnceLock<Arc<TrackState>> = std::sync::OnceLock::new();
+    Arc::clone(EMPTY.get_or_init(|| {
+        Arc::new(TrackState::from_keyframe(Tick(0), &[0; 6]).expect("the keyframe of a track of nobody"))
+    }))
+}

@@ -1,0 +1,382 @@
+//! Who of the members of its tracks a client sees.
+//!
+//! A subject in view is held by one track, by its place there, and one bit says so for its slot. Tracks that are told
+//! no more while the way of telling changes (see [`Mode`]) stay as they were, *carried*, until their members in view
+//! have been found elsewhere or the change is complete. `message.rs` makes the changes.
+
+use super::TrackState;
+use super::identity::Identities;
+use super::mask::{Mask, SlotBits};
+use super::message::Telling;
+use super::near::{NEAR_TICKS, Near, Waypoint, shown};
+use crate::counters::StateCounters;
+use crate::limits::{MEMBERS_MAX, TRACKS_MAX};
+use crate::listed::{Listed, Overfull};
+use crate::motion::{Motion, Refused, Shown};
+use myriad_wire::client::{Identity as IdentityMessage, IdentityRecord, Joined};
+use myriad_wire::codec::CodecError;
+use myriad_wire::crowd::{Name, SAMPLES, TrackId};
+use myriad_wire::limits::{CHUNK_ENTITIES_MAX, IDENTIFY_MAX, SLOT_REST_TICKS};
+use myriad_wire::track::{Level, State, decode_chunk};
+use myriad_wire::{EntityId, LaneHandle, Pos, Slot, SubjectRef, Tick};
+use std::sync::Arc;
+
+/// How the view is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Mode {
+    /// Subject by subject, in `View` messages.
+    #[default]
+    Listed,
+    /// By tracks.
+    Crowd,
+}
+
+/// A track that a client is told, and who of it the client sees.
+#[derive(Clone, Debug)]
+pub struct SeenTrack {
+    pub(crate) lane: LaneHandle,
+    pub(crate) track: TrackId,
+    pub(crate) state: Arc<TrackState>,
+    pub(crate) in_view: Mask,
+}
+
+/// The crowd of one client.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) mode: Mode,
+    /// All tracks in reach have been told, since tracks tell the view.
+    pub(crate) complete: bool,
+    /// Everybody in view lived in this tick or later, as far as was told: that of the newest message, unless somebody is
+    /// carried, who may be long gone.
+    pub(crate) lived: Tick,
+    /// Ascending by [`SeenTrack::key`], no duplicates.
+    pub(crate) tracks: Vec<SeenTrack>,
+    /// Told no more; what they hold in view is in none of `tracks`.
+    pub(crate) carried: Vec<SeenTrack>,
+    /// Exactly the slots of those that tracks hold in view.
+    pub(crate) slots: SlotBits,
+    /// How many these are.
+    pub(crate) in_view: usize,
+    /// How many members `tracks` have.
+    pub(crate) members: usize,
+    pub(crate) near: Near,
+    pub(crate) identities: Identities,
+    pub(crate) period: u32,
+    pub(crate) own: Option<(SubjectRef, EntityId)>,
+    /// Enters and leaves are told.
+    pub(crate) tells_edges: bool,
+    /// What of the last message is still to be told.
+    pub(crate) telling: Option<Telling>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            complete: false,
+            lived: Tick(0),
+            tracks: Vec::new(),
+            carried: Vec::new(),
+            slots: SlotBits::default(),
+            in_view: 0,
+            members: 0,
+            near: Near::default(),
+            identities: Identities::default(),
+            period: 1,
+            own: None,
+            tells_edges: true,
+            telling: None,
+        }
+    }
+}
+
+impl SeenTrack {
+    pub(crate) fn key(&self) -> u32 {
+        key(self.lane, self.track)
+    }
+
+    /// The lane that the track is of.
+    #[must_use]
+    pub fn lane(&self) -> LaneHandle {
+        self.lane
+    }
+
+    /// Its number within its lane.
+    #[must_use]
+    pub fn track(&self) -> TrackId {
+        self.track
+    }
+
+    /// Its members.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> &Arc<TrackState> {
+        &self.state
+    }
+
+    /// Which of its members are in view.
+    #[inline]
+    #[must_use]
+    pub fn in_view(&self) -> Mask {
+        self.in_view
+    }
+
+    /// Whether all its members are in view.
+    #[inline]
+    #[must_use]
+    pub fn all_in_view(&self) -> bool {
+        self.in_view.len() == self.state.track().len()
+    }
+
+    pub(crate) fn name(&self, place: usize) -> Name {
+        self.state.track().names()[place]
+    }
+
+    pub(crate) fn subject(&self, place: usize) -> SubjectRef {
+        let name = self.name(place);
+        subject(self.lane, name)
+    }
+
+    /// The place of the member in view that has the slot.
+    pub(crate) fn seen_place(&self, slot: Slot) -> Option<usize> {
+        if self.in_view.is_empty() {
+            return None;
+        }
+        let place = self.state.track().place(slot)?;
+        self.in_view.contains(place).then_some(place)
+    }
+}
+
+pub(crate) fn key(lane: LaneHandle, track: TrackId) -> u32 {
+    u32::from(lane.0) << 16 | u32::from(track.0)
+}
+
+pub(crate) fn subject(lane: LaneHandle, name: Name) -> SubjectRef {
+    SubjectRef {
+        lane,
+        slot: name.slot,
+        generation: name.generation,
+    }
+}
+
+impl Crowd {
+    /// The avatar has joined, maybe by another name.
+    pub(crate) fn set_joined(&mut self, joined: &Joined) {
+        self.period = joined.rules.crowd_period;
+        self.own = Some((joined.avatar, joined.entity));
+    }
+
+    /// Nobody is in view by a track, nor will be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.mode == Mode::Listed && self.in_view == 0
+    }
+
+    /// All tracks that may hold somebody in view.
+    pub(crate) fn all_tracks(&self) -> impl Iterator<Item = &SeenTrack> {
+        self.tracks.iter().chain(&self.carried)
+    }
+
+    pub(crate) fn find(&self, key: u32) -> Result<usize, usize> {
+        self.tracks.binary_search_by_key(&key, SeenTrack::key)
+    }
+
+    /// Which track holds the slot in view, and where. As many steps as there are tracks.
+    fn holder(&self, lane: LaneHandle, slot: Slot) -> Option<(&SeenTrack, usize)> {
+        if !self.slots.contains(lane, slot) {
+            return None;
+        }
+        self.all_tracks()
+            .filter(|track| track.lane == lane)
+            .find_map(|track| Some((track, track.seen_place(slot)?)))
+    }
+
+    pub(crate) fn get(&self, subject: SubjectRef) -> Option<(&SeenTrack, usize)> {
+        let (track, place) = self.holder(subject.lane, subject.slot)?;
+        (track.name(place).generation == subject.generation).then_some((track, place))
+    }
+
+    pub(crate) fn entity(&self, subject: SubjectRef) -> Option<EntityId> {
+        match self.own {
+            Some((own, entity)) if own == subject => Some(entity),
+            _ => self.identities.get(subject).map(|identity| identity.entity),
+        }
+    }
+
+    /// Lets one go that has been found in a list, or another life of its slot: which, and where near states had it, if
+    /// they did. `None` if neither is here.
+    pub(crate) fn take(&mut self, lane: LaneHandle, slot: Slot) -> Option<(SubjectRef, Option<Motion>)> {
+        if !self.slots.contains(lane, slot) {
+            return None;
+        }
+        let mut all = self.tracks.iter_mut().chain(&mut self.carried);
+        let subject = all.find_map(|track| {
+            let place = track.seen_place(slot).filter(|_| track.lane == lane)?;
+            track.in_view.clear(place);
+            Some(track.subject(place))
+        })?;
+        self.slots.remove(lane, slot);
+        self.in_view -= 1;
+        Some((subject, self.near.remove(lane, slot)))
+    }
+
+    /// From here on something else tells the view: what is in view stays until it is found again.
+    pub(crate) fn carry(&mut self) -> Result<(), Overfull> {
+        let tracks = std::mem::take(&mut self.tracks);
+        self.carried.extend(tracks);
+        self.carried.retain(|track| !track.in_view.is_empty());
+        self.members = 0;
+        self.check_carried()
+    }
+
+    pub(crate) fn check_carried(&self) -> Result<(), Overfull> {
+        let members: usize = self.carried.iter().map(|track| track.state.track().len()).sum();
+        if self.carried.len() > TRACKS_MAX || members > MEMBERS_MAX {
+            return Err(Overfull);
+        }
+        Ok(())
+    }
+
+    /// An answer to who they are: those of whom it says something new.
+    pub(crate) fn learn(&mut self, message: IdentityMessage, newest: Tick) -> Vec<IdentityRecord> {
+        let mut news = Vec::new();
+        for record in message.records.into_iter().take(IDENTIFY_MAX) {
+            let subject = record.subject;
+            if self.get(subject).is_none() {
+                continue;
+            }
+            let (is_new, given_up) = self.identities.learn(&record, message.tick);
+            let gone = given_up.and_then(|subject| self.near.note_of(subject.lane, subject.slot));
+            if let Some(gone) = gone {
+                gone.is_known = false;
+            }
+            if let Some(note) = self.near.note_of(subject.lane, subject.slot) {
+                note.is_known = self.identities.is_known(subject, note.version, newest);
+            }
+            if is_new {
+                news.push(record);
+            }
+        }
+        news
+    }
+
+    /// It is `newest`.
+    pub(crate) fn sweep(&mut self, newest: Tick) {
+        if self.near.len() > 0 {
+            self.near.sweep(newest, self.period);
+        }
+    }
+
+    /// Whom to ask about in `newest`: at most `count`.
+    pub(crate) fn ask(&mut self, newest: Tick, count: usize) -> Vec<SubjectRef> {
+        let mut subjects = Vec::new();
+        if self.mode == Mode::Crowd {
+            self.near.ask(newest, count.min(IDENTIFY_MAX), &mut subjects);
+        }
+        subjects
+    }
+
+    /// Applies a chunk of near states to those in view.
+    ///
+    /// The chunk and the near table both ascend by slot, so one pass over both finds who is meant. Decoding goes first,
+    /// for that and the rest do not fit the registers together.
+    pub(crate) fn apply_near(
+        &mut self,
+        (tick, newest): (Tick, Tick),
+        lane: LaneHandle,
+        chunk: &[u8],
+        listed: &mut Listed,
+        counters: &mut StateCounters,
+    ) -> Result<(), CodecError> {
+        const NONE: State = State {
+            slot: Slot(0),
+            position: Pos { x: 0, y: 0, z: 0 },
+            version: None,
+        };
+        let mut states = [NONE; CHUNK_ENTITIES_MAX];
+        let mut count = 0;
+        let decoded = decode_chunk(chunk, |state| {
+            states[count] = state;
+            count += 1;
+        });
+        // Later they would be dropped at once; and the slot may have had another life then, as it may have by now if the
+        // stream is so far behind that a slot has rested meanwhile.
+        let is_late = newest.since(tick) > NEAR_TICKS;
+        let is_early = tick.since(self.lived) > SLOT_REST_TICKS;
+        let bits = self.slots.lane(lane);
+        let (mut from, mut applied) = (0, 0);
+        for state in &states[..count] {
+            if is_early {
+                counters.stale += 1;
+                continue;
+            }
+            let word = bits.get(state.slot.0 as usize / 64).copied().unwrap_or(0);
+            if word & 1 << (state.slot.0 % 64) == 0 {
+                let told = (state.slot, state.position);
+                listed.apply_state(tick, lane, Level::NEAR, told, counters);
+                continue;
+            }
+            if is_late {
+                counters.stale += 1;
+                continue;
+            }
+            let at = match self.near.find((lane, state.slot), &mut from) {
+                Some(at) => match self.near.apply(at, tick, state.position, self.period) {
+                    Ok(()) => at,
+                    Err(Refused::Duplicate) => {
+                        counters.duplicate += 1;
+                        continue;
+                    }
+                    Err(Refused::Stale) => {
+                        counters.stale += 1;
+                        continue;
+                    }
+                },
+                None => {
+                    let Some((track, place)) = self.holder(lane, state.slot) else {
+                        continue;
+                    };
+                    let subject = track.subject(place);
+                    if !self.near.begin(from, subject, tick, state.position) {
+                        counters.stale += 1;
+                        continue;
+                    }
+                    let note = self.near.note_mut(from);
+                    note.is_known = self.identities.is_known(subject, None, tick);
+                    from
+                }
+            };
+            applied += 1;
+            if let Some(version) = state.version {
+                let note = self.near.note_mut(at);
+                let subject = SubjectRef {
+                    lane,
+                    slot: state.slot,
+                    generation: note.generation,
+                };
+                note.version = Some(version);
+                note.is_known = self.identities.hear(subject, version, tick);
+            }
+        }
+        counters.applied[Level::NEAR.index()] += applied;
+        decoded.map(|_| ())
+    }
+
+    /// Where the member at `place` is shown at `now`.
+    pub(crate) fn shown(&self, track: &SeenTrack, place: usize, newest: Tick, now: f64) -> Shown {
+        let state = &track.state;
+        let motion = &state.track().motions()[place];
+        let mut cells = [Waypoint {
+            tick: 0.0,
+            position: Pos::default(),
+        }; SAMPLES];
+        let count = motion.samples();
+        for (i, cell) in cells[..count].iter_mut().enumerate() {
+            *cell = Waypoint {
+                tick: (state.tick() - u64::from(motion.age(i, state.tick()))).0 as f64,
+                position: state.track().position(place, i),
+            };
+        }
+        let near = self.near.get(track.lane, track.name(place).slot);
+        shown(&cells[..count], near, newest, now, self.period)
+    }
+}

@@ -1,0 +1,6 @@
+//! Views by tracks: a small server that tells them, and what the client makes of it.
+
+mod late;
+mod rules;
+mod stage;
+mod walks;

@@ -1,0 +1,242 @@
+//! What nodes say to each other, and what a lane says to whoever checks it.
+
+use super::{Golden, chain, clock, entity, golden, kinds, next_form, properties, rules};
+use myriad_wire::client::CommandResult;
+use myriad_wire::crowd::TrackId;
+use myriad_wire::fabric::{
+    Attach, AttachedRoute, Avatar, ChangeRecord, CrowdRecord, Detach, Envelope, EventRecord, Frame,
+    JoinRecord, Keyframe, LayersRecord, LeaveRecord, Report, RoleId, Route, RouteState, Routes,
+    SessionCommand, SessionIntents, ToGateway, TrackRecord,
+};
+use myriad_wire::link::LinkHeader;
+use myriad_wire::payload::{OwnRecord, Step};
+use myriad_wire::truth::{TruthEntity, TruthTick};
+use myriad_wire::{
+    CloseReason, CommandSeq, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch, LaneId, Pos,
+    PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, WirePos,
+};
+
+pub(super) fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelope>> {
+    let link = |broken| LinkHeader {
+        stream: 3 << 32,
+        seq: 65_536,
+        broken,
+    };
+    let (lane, gateway) = (RoleId::Lane(LaneId(1)), RoleId::Gateway(GatewayId(9)));
+    match previous.map(|envelope| envelope.to) {
+        None => golden(
+            "Envelope to RoleId::Lane",
+            Envelope {
+                to: lane,
+                from: gateway,
+                link: link(None),
+            },
+            "00010109fd0000000003000000fc0000010000",
+        ),
+        Some(RoleId::Lane(_)) => golden(
+            "Envelope to RoleId::Gateway",
+            Envelope {
+                to: gateway,
+                from: lane,
+                link: link(Some(7)),
+            },
+            "01090001fd0000000003000000fc000001000107",
+        ),
+        Some(RoleId::Gateway(_)) => None,
+    }
+}
+
+pub(super) fn report() -> Golden<Report> {
+    let session = SessionId::new(Incarnation(4), 1);
+    let message = Report {
+        full: true,
+        epoch: LaneEpoch(12),
+        attach: vec![Attach {
+            session,
+            account: "zoë".into(),
+        }],
+        detach: vec![Detach { session, left: true }],
+        intents: vec![SessionIntents {
+            session,
+            epoch: SessionEpoch(2),
+            newest: IntentSeq(41),
+            steps: vec![
+                Step { dx: 716, dz: -1 },
+                Step {
+                    dx: i32::MIN,
+                    dz: i32::MAX,
+                },
+            ],
+        }],
+        commands: vec![SessionCommand {
+            session,
+            epoch: SessionEpoch(2),
+            seq: CommandSeq(1),
+            name: "wave".into(),
+            arguments: vec![Value::Bool(false)],
+        }],
+    };
+    Golden {
+        name: "Report",
+        message,
+        hex: "010c01fd0100000000040000047a6fc3ab01fd01000000000400000101fd0100000000040000022902fb9805 \
+             01fcfffffffffcfeffffff01fd010000000004000002010477617665010000",
+    }
+}
+
+pub(super) fn next_to_gateway(previous: Option<&ToGateway>) -> Option<Golden<ToGateway>> {
+    match previous {
+        None => golden(
+            "ToGateway::Routes",
+            ToGateway::Routes(routes()),
+            "000cfc701101000002fd01000000000400000001fb2c0107fd05000000000300000200fb800c012902030600 \
+             01010106010100fd0100000000040000010c",
+        ),
+        Some(ToGateway::Routes(_)) => golden(
+            "ToGateway::Frame",
+            ToGateway::Frame(Box::new(frame())),
+            "01010cfc70110100020101fd00401e18240a060000fb1027010001fc00200300fb0008fcfefffffffb001cfb \
+             f401fb800c0a0106617661746172fdefcdab896745230103046e616d650302057761766573010100020001fb \
+             2c0107fd050000000003000000fcfffffffffb00190001040000010101fbcf070202000000000000f83f0303 \
+             047a6fc3abfb01fb2c010100000001fb2c010301fb2c0104776176650001fb2c0107010101fb00190001fb00 \
+             190001010301020300020104000004fbf40101000201fbfbf40101010201fbfbf40101020201fbfbf4010103 \
+             0201fb",
+        ),
+        Some(ToGateway::Frame(_)) => None,
+    }
+}
+
+fn routes() -> Routes {
+    let session = SessionId::new(Incarnation(4), 1);
+    Routes {
+        epoch: LaneEpoch(12),
+        tick: Tick(70_000),
+        full: false,
+        sessions: chain(next_route_state)
+            .into_iter()
+            .map(|sample| Route {
+                session,
+                state: sample.message,
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn next_route_state(previous: Option<&RouteState>) -> Option<Golden<RouteState>> {
+    match previous {
+        None => golden(
+            "RouteState::Attached",
+            RouteState::Attached(Box::new(AttachedRoute {
+                avatar: Some(Avatar {
+                    slot: Slot(300),
+                    generation: Generation(7),
+                    entity: entity(),
+                    epoch: SessionEpoch(2),
+                    command_seq: CommandSeq(0),
+                    radius_aoi: 3200,
+                    sees: 1,
+                }),
+                own: OwnRecord {
+                    intent_seq: IntentSeq(41),
+                    position: Pos { x: 1, y: -2, z: 3 },
+                    corrections: 0,
+                },
+                properties: vec![(PropertyIndex(1), Value::Int(3))],
+                results: vec![CommandResult {
+                    seq: CommandSeq(1),
+                    refused: None,
+                }],
+            })),
+            "0001fb2c0107fd05000000000300000200fb800c01290203060001010106010100",
+        ),
+        Some(RouteState::Attached(_)) => golden(
+            "RouteState::Ended",
+            RouteState::Ended(CloseReason::Removed),
+            "010c",
+        ),
+        Some(RouteState::Ended(_)) => None,
+    }
+}
+
+fn frame() -> Frame {
+    let (slot, generation) = (Slot(300), Generation(7));
+    let position = WirePos { x: 3200, y: 0, z: -1 };
+    Frame {
+        lane: LaneId(1),
+        epoch: LaneEpoch(12),
+        tick: Tick(70_000),
+        skipped_ticks: 2,
+        keyframe: Some(Keyframe {
+            space: SpaceId(1),
+            clock: clock(),
+            rules: rules(),
+            kinds: kinds(),
+        }),
+        joins: vec![JoinRecord {
+            slot,
+            generation,
+            entity: entity(),
+            kind: KindId(0),
+            layers: u32::MAX,
+            position,
+            properties: properties(),
+            version: 251,
+        }],
+        changes: vec![ChangeRecord {
+            slot,
+            properties: vec![(PropertyIndex(0), Value::Bool(false))],
+        }],
+        layers: vec![LayersRecord { slot, layers: 3 }],
+        events: vec![EventRecord {
+            slot,
+            name: "wave".into(),
+            arguments: vec![],
+        }],
+        leaves: vec![LeaveRecord { slot, generation }],
+        tracks: vec![TrackRecord {
+            layers: 1,
+            members: 1,
+            low: position,
+            high: position,
+            levels: [vec![vec![1, 2, 3]], vec![], vec![vec![4], vec![]], vec![]],
+        }],
+        crowd: chain(next_form)
+            .into_iter()
+            .map(|sample| CrowdRecord {
+                track: TrackId(500),
+                layers: 1,
+                form: sample.message,
+                bytes: vec![1, 251],
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn truth_tick() -> Golden<TruthTick> {
+    let message = TruthTick {
+        lane: LaneId(1),
+        clock: clock(),
+        tick: Tick(70_000),
+        skipped_ticks: 0,
+        entities: vec![TruthEntity {
+            entity: entity(),
+            slot: Slot(300),
+            generation: Generation(7),
+            layers: 1,
+            position: Pos {
+                x: i32::MIN,
+                y: 0,
+                z: i32::MAX,
+            },
+            intent_seq: IntentSeq(41),
+        }],
+        changes: vec![(entity(), vec![(PropertyIndex(1), Value::Int(-1))])],
+        events: 1,
+    };
+    Golden {
+        name: "TruthTick",
+        message,
+        hex: "01fd00401e18240a060000fb1027fc701101000001fd0500000000030000fb2c010701fcffffffff00fcfeff \
+             ffff2901fd05000000000300000101010101",
+    }
+}
