@@ -133,7 +133,8 @@ pub struct PayloadHeader {
     pub part: u8,
     /// How many datagrams this tick's payload has, at least 1.
     pub parts: u8,
-    /// How many `View` messages the gateway has sent on the stream, this tick's included. A client that has read
+    /// How many `View` messages, and crowd messages that begin, the gateway has sent on the stream, this tick's
+    /// included. A client that has read
     /// fewer waits for them before it tells this tick.
     pub view_seq: u64,
     /// The client's own record.

@@ -45,7 +45,7 @@ impl Default for Scenario {
             gateways: true,
             lanes: true,
             cheaters: true,
-            crowds: false,
+            crowds: true,
         }
     }
 }

@@ -26,9 +26,9 @@ struct Arguments {
     /// Run without faults.
     #[arg(long)]
     calm: bool,
-    /// In most runs a few in view are a crowd already, and are told by tracks.
+    /// No view is told by tracks. Else in most runs a few in view are a crowd already.
     #[arg(long)]
-    crowds: bool,
+    listed: bool,
     /// Run all seeds although some are wrong, and name them all.
     #[arg(long)]
     keep_going: bool,
@@ -75,7 +75,7 @@ fn run_seeds(arguments: &Arguments, next: &AtomicU64, outcomes: mpsc::Sender<Out
         Scenario::default()
     };
     let scenario = Scenario {
-        crowds: arguments.crowds,
+        crowds: !arguments.listed,
         ..scenario
     };
     let end = arguments.from.saturating_add(arguments.seeds);
