@@ -10,11 +10,12 @@ use crate::sample::{Coverage, CoverageCounts, Moment, Rates, Sampler, Tally, add
 use crate::tracks::{OwnCopies, Store, Tracks};
 use crate::truth::{Row, Truth};
 use crate::view::{Sight, Telling, ToldEdge, Tolerance, ViewCheck, ViewCounts};
-use myriad_client::{ByteCounters, Client, ClientEvent};
+use myriad_client::{ByteCounters, Client, ClientEvent, Mask, TrackState};
 use myriad_wire::client::Joined;
 use myriad_wire::{EntityId, IntentSeq, Pos, SpaceClock, Tick, Value};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
+use std::sync::Arc;
 
 /// Seconds between two changes of a bot's mood.
 const MOOD_PERIOD_S: f64 = 5.0;
@@ -177,6 +178,12 @@ impl Bot {
                     self.handle_edge(edge);
                 }
             }
+            ClientEvent::EnterTogether {
+                tick,
+                ref track,
+                places,
+                ..
+            } => self.handle_enters(tick, track, places),
             ClientEvent::Leave {
                 tick,
                 subject,
@@ -191,13 +198,30 @@ impl Bot {
                     enter: false,
                 });
             }
-            ClientEvent::Event { .. } => self.counts.events += 1,
+            ClientEvent::Event { .. } | ClientEvent::EventOf { .. } => self.counts.events += 1,
             ClientEvent::CommandResult {
                 refused: Some(ref why),
                 ..
             } => self.handle_refusal(why),
             ClientEvent::Corrected { .. } => self.handle_correction(client),
             _ => {}
+        }
+    }
+
+    fn handle_enters(&mut self, tick: Tick, track: &Arc<TrackState>, places: Mask) {
+        self.start.get_or_insert(tick);
+        let before = self.counts.entered;
+        self.counts.entered += places.len() as u64;
+        if !self.has_truth {
+            return;
+        }
+        self.view.handle_told_together(tick, track, places);
+        let is_due = self.counts.entered / DOUBLE_ONE_IN > before / DOUBLE_ONE_IN;
+        if self.plant == Some(Plant::Double)
+            && is_due
+            && let Some(place) = places.iter().next()
+        {
+            self.view.handle_told_together(tick, track, Mask::of(place));
         }
     }
 
@@ -303,10 +327,13 @@ impl Bot {
             check: &self.view,
             own: self.row,
         };
-        let is_fresh = self
-            .sampler
-            .sample(&moment, measuring, tracks, &mut self.coverage, tally);
-        self.covered |= is_fresh && (!self.has_truth || self.view.is_complete());
+        // While it takes in its first view nothing of it is measured, and looking for whom it lacks costs the most then.
+        let is_complete = !self.has_truth || self.view.is_complete();
+        let is_fresh = (measuring || is_complete)
+            && self
+                .sampler
+                .sample(&moment, measuring, tracks, &mut self.coverage, tally);
+        self.covered |= is_fresh && is_complete;
         let bytes = client.counters().bytes;
         let before = std::mem::replace(&mut self.bytes_shown, bytes);
         add_bytes(&mut tally.live.bytes, &bytes_since(&bytes, &before));

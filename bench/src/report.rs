@@ -327,6 +327,8 @@ pub struct Decoding {
     pub shared_decoded: u64,
     /// Records for which that was there already.
     pub shared_found: u64,
+    /// Messages that did to a client what they had done to others that held the same tracks.
+    pub shared_messages: u64,
     /// Records that clients decoded on their own as well, and compared.
     pub compared: u64,
     /// Those of which something else came.
@@ -340,6 +342,7 @@ impl Decoding {
         Self {
             shared_decoded: counts.decoded,
             shared_found: counts.shared,
+            shared_messages: counts.steps,
             compared: counts.compared,
             decode_differences: counts.differences,
             unverified: counts.unverified,

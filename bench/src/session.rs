@@ -13,10 +13,10 @@ use crate::tracks::Tracks;
 use crate::truth::Truth;
 use bytes::Bytes;
 use myriad_client::quic::{close_reason, now_us};
-use myriad_client::{Client, ClientConfig, DEFAULT_IDENTITIES_PER_TICK};
+use myriad_client::{Client, ClientConfig, CrowdEdges, DEFAULT_IDENTITIES_PER_TICK};
 use myriad_transport::quic::{ConnectionError, Dir, StreamId, VarInt};
 use myriad_transport::{ConnectionKey, ConnectionMut, Read, SendQueue};
-use myriad_wire::CloseReason;
+use myriad_wire::{CloseReason, Tick};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// The golden ratio's fraction: spreads the bots' ticks evenly whatever their number.
 const SPREAD: f64 = 0.618_033_988_749_895;
+/// Periods that a client waits for a tick before it acts without one.
+const ANSWER_PERIODS: f64 = 1.5;
 /// What a slow client reads of what it is sent: one part in so many.
 const SLOW_ONE_IN: u64 = 10;
 
@@ -88,6 +90,11 @@ pub(crate) struct Life {
     joined_s: f64,
     ticks: u64,
     walks: bool,
+    /// It acts when a tick's payload comes: it has as many ticks a second as the server.
+    answers: bool,
+    /// The newest tick that it has acted in.
+    acted: Option<Tick>,
+    acted_at: Instant,
     settled: bool,
     covered: Option<(f64, f64)>,
     /// The counters at the start of the measurement.
@@ -104,7 +111,7 @@ impl Session {
             agent: concat!("myriad-bots/", env!("CARGO_PKG_VERSION")).into(),
             identities_per_tick: DEFAULT_IDENTITIES_PER_TICK,
             // Each is compared with the truth.
-            tell_crowd_edges: true,
+            crowd_edges: CrowdEdges::Together,
         };
         Self {
             key,
@@ -267,6 +274,9 @@ impl Session {
             joined_s: now.duration_since(self.began).as_secs_f64(),
             ticks: 0,
             walks: false,
+            answers: !self.is_slow_reader && hz == joined.clock.hz(),
+            acted: None,
+            acted_at: now,
             settled: false,
             covered: None,
             baseline: None,
@@ -289,7 +299,9 @@ impl Session {
         life.ticks += 1;
         let late = now.saturating_duration_since(at);
         let skipped = (late.as_secs_f64() / life.period.as_secs_f64()) as u32;
-        life.bot.counts.intents_skipped += u64::from(skipped);
+        if !life.answers {
+            life.bot.counts.intents_skipped += u64::from(skipped);
+        }
         Some(at + life.period * (skipped + 1))
     }
 
@@ -304,8 +316,32 @@ impl Session {
         }
     }
 
-    /// A step, and now and then a command. Nobody walks while what is under way still arrives.
-    pub(crate) fn walk(&mut self, connection: &mut ConnectionMut<'_>, truth: &Truth, is_settling: bool) {
+    /// If a tick's payload has come, the player takes its step at once: the acknowledgement then travels with it, one
+    /// packet less. Ticks that came late together are answered once, since an honest client does not hurry.
+    pub(crate) fn answer(&mut self, is_settling: bool, now: Instant) {
+        let (Some(life), Some(seen)) = (&mut self.life, self.core.seen_tick()) else {
+            return;
+        };
+        if !life.answers || !life.walks || is_settling || life.acted.is_some_and(|acted| acted >= seen) {
+            return;
+        }
+        if let Some(acted) = life.acted {
+            life.bot.counts.intents_skipped += seen.since(acted) - 1;
+        }
+        life.acted = Some(seen);
+        life.acted_at = now;
+        life.bot.walk(&mut self.core);
+    }
+
+    /// A tick of its own: a step if no payload has called for one lately, and now and then a command. Nobody walks while
+    /// what is under way still arrives.
+    pub(crate) fn walk(
+        &mut self,
+        connection: &mut ConnectionMut<'_>,
+        truth: &Truth,
+        is_settling: bool,
+        now: Instant,
+    ) {
         let Some(life) = &mut self.life else { return };
         self.core.advance(now_us());
         if !life.walks {
@@ -314,7 +350,11 @@ impl Session {
                 connection.set_alarm(None);
             }
         }
-        if life.walks && !is_settling {
+        let waits = life.answers && now.duration_since(life.acted_at) < life.period.mul_f64(ANSWER_PERIODS);
+        if life.walks && !is_settling && !waits {
+            // In place of the answer to a tick that did not come.
+            life.acted = life.acted.map(|acted| acted + 1);
+            life.acted_at = now;
             life.bot.walk(&mut self.core);
         }
         self.flush(connection);

@@ -5,7 +5,7 @@ mod crowd;
 
 use crate::truth::Truth;
 use crate::truth::tests::{CLOCK, told};
-use myriad_client::{Client, ClientConfig};
+use myriad_client::{Client, ClientConfig, CrowdEdges};
 use myriad_wire::client::{Change, Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome};
 use myriad_wire::crowd::Track;
 use myriad_wire::limits::VERSION_MAX;
@@ -87,7 +87,7 @@ impl Stage {
                 space: SpaceId(1),
                 agent: "stage".into(),
                 identities_per_tick: 0,
-                tell_crowd_edges: true,
+                crowd_edges: CrowdEdges::OneByOne,
             }),
             truth: Truth::default(),
             tick: Tick(0),

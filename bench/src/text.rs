@@ -226,9 +226,10 @@ impl Report {
             f,
             "decoding",
             format_args!(
-                "{} records for all, {} found again, {} compared with own, {} different",
+                "{} records for all, {} found again, {} messages alike, {} records compared with own, {} different",
                 decoding.shared_decoded,
                 decoding.shared_found,
+                decoding.shared_messages,
                 decoding.compared,
                 decoding.decode_differences
             ),

@@ -18,8 +18,9 @@ use crate::sample::Tally;
 use crate::truth::{IdHasher, Truth};
 use copies::Checked;
 use interner::Interner;
-use myriad_client::{Advanced, OwnTracks, SeenTrack, TrackState, TrackStore};
+use myriad_client::{Advanced, OwnTracks, SeenTrack, SeenTracks, Step, TrackState, TrackStore};
 use myriad_wire::codec::CodecError;
+use myriad_wire::crowd::message::Happening;
 use myriad_wire::{Slot, Tick};
 use plant::Planted;
 use std::collections::{HashMap, VecDeque};
@@ -34,6 +35,8 @@ const OWN_SHARE: f64 = 0.02;
 const STINT_US: u64 = 5_000_000;
 /// Distinct states that wait for the truth of their tick.
 const FRESH_MAX: usize = 1 << 13;
+/// Tracks that so many hold, clients and the interner, are worth to be known.
+const SHARED_MIN: usize = 4;
 /// Between two looks for what nobody holds any more, in microseconds.
 const SWEEP_US: u64 = 500_000;
 
@@ -46,10 +49,36 @@ pub(crate) struct Tracks {
     draw: Draw,
     /// Of states that clients share: members told later than the track was.
     facts: ByKey<Facts>,
-    /// By slot: the track, by its key, and the place in it where it was found last.
-    homes: Vec<(u32, u16)>,
+    /// Of tracks that clients share: where everybody is in them.
+    crowds: ByKey<SharedCrowd>,
+    /// By slot.
+    homes: Vec<Home>,
     fresh: VecDeque<Arc<TrackState>>,
     swept_us: u64,
+}
+
+/// What is known of tracks that clients share, all members in view.
+pub(crate) struct CrowdFacts {
+    /// How many were told when.
+    pub(crate) ages: Vec<(Tick, u32)>,
+    /// By slot: the track, the place in it, and when it was told.
+    places: Vec<Option<(u16, u16, Tick)>>,
+}
+
+struct SharedCrowd {
+    /// Keeps the address from being used again.
+    tracks: Weak<Vec<SeenTrack>>,
+    facts: Arc<CrowdFacts>,
+}
+
+/// Where a slot was found last.
+#[derive(Clone, Copy)]
+struct Home {
+    /// Its track's.
+    key: u32,
+    /// That track's among the client's.
+    index: u16,
+    place: u16,
 }
 
 struct Facts {
@@ -79,6 +108,8 @@ pub(crate) struct DecodeCounts {
     pub(crate) compared: u64,
     /// Those of which something else came.
     pub(crate) differences: u64,
+    /// Whole messages that did to a client what they had done to others that held the same.
+    pub(crate) steps: u64,
     /// Distinct states whose truth did not come in time.
     pub(crate) unverified: u64,
 }
@@ -96,6 +127,7 @@ impl Tracks {
                 offset: 0,
             },
             facts: ByKey::default(),
+            crowds: ByKey::default(),
             homes: Vec::new(),
             fresh: VecDeque::new(),
             swept_us: 0,
@@ -113,6 +145,7 @@ impl Tracks {
         if now_us.saturating_sub(self.swept_us) >= SWEEP_US {
             self.swept_us = now_us;
             self.facts.retain(|_, facts| facts.state.strong_count() > 0);
+            self.crowds.retain(|_, crowd| crowd.tracks.strong_count() > 0);
             if let Some(interner) = &mut self.interner {
                 interner.sweep();
             }
@@ -171,18 +204,33 @@ impl Tracks {
         &facts.others
     }
 
-    /// Which of `tracks` (ascending by [`key`] up to `sorted`) holds the slot in view, and where.
+    /// What is known of tracks, if at least some clients share them: it costs as much as to look at one of them.
+    pub(crate) fn crowd(&mut self, tracks: &SeenTracks) -> Option<Arc<CrowdFacts>> {
+        let shared = tracks.shared();
+        if !self.is_interned() || Arc::strong_count(shared) < SHARED_MIN {
+            return None;
+        }
+        let crowd = self
+            .crowds
+            .entry(Arc::as_ptr(shared) as u64)
+            .or_insert_with(|| SharedCrowd {
+                tracks: Arc::downgrade(shared),
+                facts: Arc::new(CrowdFacts::of(shared)),
+            });
+        Some(Arc::clone(&crowd.facts))
+    }
+
+    /// Which of a client's tracks, of these [`key`]s, holds the slot in view, and where.
     pub(crate) fn find(
         &mut self,
-        tracks: &[&SeenTrack],
-        sorted: usize,
+        (tracks, keys): (&[&SeenTrack], &[u32]),
         slot: Slot,
     ) -> Option<(usize, usize)> {
         let at = slot.0 as usize;
-        if let Some((home, place)) = self.homes.get(at).copied()
-            && let Ok(i) = tracks[..sorted].binary_search_by_key(&home, |track| key(track))
+        if let Some(home) = self.homes.get(at)
+            && let Some(i) = home.index_in(keys)
         {
-            let place = usize::from(place);
+            let place = usize::from(home.place);
             let names = tracks[i].state().track().names();
             if names.get(place).is_some_and(|name| name.slot == slot) && tracks[i].in_view().contains(place) {
                 return Some((i, place));
@@ -193,10 +241,59 @@ impl Tracks {
             track.in_view().contains(place).then_some((i, place))
         })?;
         if self.homes.len() <= at {
-            self.homes.resize(at + 1, (u32::MAX, 0));
+            self.homes.resize(at + 1, Home::NONE);
         }
-        self.homes[at] = (key(tracks[i]), place as u16);
+        self.homes[at] = Home {
+            key: keys[i],
+            index: i as u16,
+            place: place as u16,
+        };
         Some((i, place))
+    }
+}
+
+impl CrowdFacts {
+    fn of(tracks: &[SeenTrack]) -> Self {
+        let (mut ages, mut places) = (Vec::<(Tick, u32)>::new(), Vec::new());
+        for (i, track) in tracks.iter().enumerate() {
+            let state = track.state();
+            for (place, name) in state.track().names().iter().enumerate() {
+                let (slot, tick) = (name.slot.0 as usize, state.state_tick(place));
+                if places.len() <= slot {
+                    places.resize(slot + 1, None);
+                }
+                places[slot] = Some((i as u16, place as u16, tick));
+                match ages.iter_mut().find(|(other, _)| *other == tick) {
+                    Some((_, count)) => *count += 1,
+                    None => ages.push((tick, 1)),
+                }
+            }
+        }
+        Self { ages, places }
+    }
+
+    /// The track that holds the slot, the place in it, and when it was told.
+    #[inline]
+    pub(crate) fn find(&self, slot: Slot) -> Option<(usize, usize, Tick)> {
+        let (track, place, tick) = (*self.places.get(slot.0 as usize)?)?;
+        Some((usize::from(track), usize::from(place), tick))
+    }
+}
+
+impl Home {
+    const NONE: Self = Self {
+        key: u32::MAX,
+        index: 0,
+        place: 0,
+    };
+
+    /// Where its track is among those with these keys: most often where it was at the client before.
+    fn index_in(self, keys: &[u32]) -> Option<usize> {
+        let guess = usize::from(self.index);
+        if keys.get(guess) == Some(&self.key) {
+            return Some(guess);
+        }
+        keys.iter().position(|key| *key == self.key)
     }
 }
 
@@ -226,6 +323,7 @@ impl DecodeCounts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.decoded += other.decoded;
         self.shared += other.shared;
+        self.steps += other.steps;
         self.compared += other.compared;
         self.differences += other.differences;
         self.unverified += other.unverified;
@@ -271,6 +369,34 @@ impl TrackStore for Store<'_> {
                 planted,
             }
             .advance(previous, tick, delta),
+        }
+    }
+
+    fn happenings(&mut self, tick: Tick, list: &[u8]) -> Result<Arc<[Happening]>, CodecError> {
+        match &mut self.tracks.interner {
+            Some(interner) => interner.happenings(tick, list),
+            None => OwnTracks.happenings(tick, list),
+        }
+    }
+
+    fn keeps_steps(&self) -> bool {
+        self.tracks.interner.is_some() && self.copies.is_none()
+    }
+
+    fn recall(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8]) -> Option<Arc<Step>> {
+        self.tracks.interner.as_mut()?.recall(tracks, tick, records)
+    }
+
+    fn remember(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8], step: Step) {
+        if let Some(interner) = &mut self.tracks.interner {
+            interner.remember(tracks, tick, records, step);
+        }
+    }
+
+    fn share(&mut self, tracks: SeenTracks) -> SeenTracks {
+        match &mut self.tracks.interner {
+            Some(interner) => interner.share(tracks),
+            None => tracks,
         }
     }
 }

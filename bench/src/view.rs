@@ -17,11 +17,13 @@ pub(crate) use band::Tolerance;
 pub(crate) use truth::{Sight, TrueView};
 
 use crate::bits::Bits;
-use crate::truth::{Row, Truth};
+use crate::truth::{Row, TickTruth, Truth};
 use band::Band;
 use lists::{Edge, EdgeLists};
+use myriad_client::{Mask, TrackState};
 use myriad_wire::{EntityId, SubjectRef, Tick};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Most edges of a client that wait for the truth of their tick.
 const UNREAD_MAX: usize = 1 << 17;
@@ -34,6 +36,23 @@ pub(crate) struct ToldEdge {
     /// Unknown of most of a crowd.
     pub(crate) entity: Option<EntityId>,
     pub(crate) enter: bool,
+}
+
+/// What was told and waits for the truth of its tick.
+#[derive(Debug)]
+enum Unread {
+    Edge(ToldEdge),
+    /// These members of a track came into view.
+    Enters(Tick, Arc<TrackState>, Mask),
+}
+
+impl Unread {
+    fn tick(&self) -> Tick {
+        match self {
+            Self::Edge(edge) => edge.tick,
+            Self::Enters(tick, ..) => *tick,
+        }
+    }
 }
 
 /// How a client is told its view, and how far it has been told.
@@ -69,7 +88,7 @@ pub(crate) struct ViewCheck {
     measured_from: Option<Tick>,
     end: Option<Tick>,
     /// Told, but the truth of their tick has not arrived yet.
-    unread: VecDeque<ToldEdge>,
+    unread: VecDeque<Unread>,
     lists: EdgeLists,
     band: Band,
     counts: ViewCounts,
@@ -142,7 +161,17 @@ impl ViewCheck {
             self.counts.edges_extra += 1;
             return;
         }
-        self.unread.push_back(edge);
+        self.unread.push_back(Unread::Edge(edge));
+    }
+
+    /// The SDK told that these members of a track enter. All of one lane, as the truth is.
+    pub(crate) fn handle_told_together(&mut self, tick: Tick, track: &Arc<TrackState>, places: Mask) {
+        if self.unread.len() >= UNREAD_MAX {
+            self.counts.edges_extra += places.len() as u64;
+            return;
+        }
+        self.unread
+            .push_back(Unread::Enters(tick, Arc::clone(track), places));
     }
 
     /// The measurement begins with `tick`.
@@ -224,6 +253,12 @@ impl ViewCheck {
             return;
         }
         let exact_from = self.exact_from.unwrap_or(Tick(u64::MAX));
+        if self.measured_from.is_none() {
+            // What is late while it takes in its first view is of no interest, but for what is told twice.
+            self.read_through(through.min(exact_from - 1), truth);
+            self.band_next = self.band_next.max((through + 1).min(exact_from));
+            return;
+        }
         for tick_truth in truth.since(self.band_next) {
             if tick_truth.tick > through || tick_truth.tick >= exact_from {
                 break;
@@ -245,10 +280,19 @@ impl ViewCheck {
     }
 
     fn read_through(&mut self, tick: Tick, truth: &Truth) {
-        while let Some(edge) = self.unread.front().copied().filter(|edge| edge.tick <= tick) {
-            self.unread.pop_front();
-            if self.end.is_none_or(|end| edge.tick <= end) {
-                self.read(edge, truth);
+        while self.unread.front().is_some_and(|told| told.tick() <= tick)
+            && let Some(told) = self.unread.pop_front()
+        {
+            if self.end.is_some_and(|end| told.tick() > end) {
+                continue;
+            }
+            match told {
+                Unread::Edge(edge) => match truth.row_of(edge.entity, edge.subject) {
+                    Some(row) => self.read((edge.tick, truth.at(edge.tick)), row, edge.enter),
+                    // The truth has never heard of it.
+                    None => self.counts.edges_extra += 1,
+                },
+                Unread::Enters(tick, track, places) => self.read_together(tick, &track, places, truth),
             }
         }
         if self.unread.is_empty() && self.unread.capacity() > 256 {
@@ -256,13 +300,18 @@ impl ViewCheck {
         }
     }
 
-    fn read(&mut self, edge: ToldEdge, truth: &Truth) {
-        let ToldEdge { tick, enter, .. } = edge;
-        let Some(row) = truth.row_of(edge.entity, edge.subject) else {
-            // The truth has never heard of it.
-            self.counts.edges_extra += 1;
-            return;
-        };
+    fn read_together(&mut self, tick: Tick, track: &TrackState, places: Mask, truth: &Truth) {
+        let at = truth.at(tick);
+        let names = track.track().names();
+        for place in places.iter() {
+            match truth.row_in(names[place].slot, names[place].generation) {
+                Some(row) => self.read((tick, at), row, true),
+                None => self.counts.edges_extra += 1,
+            }
+        }
+    }
+
+    fn read(&mut self, (tick, at): (Tick, Option<&TickTruth>), row: Row, enter: bool) {
         self.edges += 1;
         let is_news = if enter {
             self.known.insert(row)
@@ -277,7 +326,7 @@ impl ViewCheck {
         } else if self.exact_from.is_some_and(|from| tick >= from) {
             self.lists.tell(Edge { tick, row, enter }, &mut self.counts);
         } else if let Some((observer, sight)) = self.sight
-            && let Some(at) = truth.at(tick)
+            && let Some(at) = at
             && !band::is_possible(at, observer, (sight, self.tolerance), row, enter)
         {
             self.counts.edges_extra += 1;

@@ -296,6 +296,7 @@ impl Worker {
             self.ticks.push(Reverse((next, place)));
             self.joining -= 1;
         }
+        session.answer(self.shared.is_settling.load(Ordering::Relaxed), now);
         match session.fate() {
             Some(lost) => self.end(place, lost),
             None => self.flush(place),
@@ -482,7 +483,7 @@ impl Worker {
                 continue;
             };
             session.note_measured(&self.shared, &connection);
-            session.walk(&mut connection, &truth, is_settling);
+            session.walk(&mut connection, &truth, is_settling, now);
             if session.is_slow_reader {
                 let bytes = self.stream_bytes_per_tick;
                 let place = *place;

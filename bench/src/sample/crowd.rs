@@ -8,9 +8,10 @@ use super::ages::Ages;
 use super::shown::ShownNow;
 use super::{Moment, Rates, Tally};
 use crate::bits::for_each_bit;
-use crate::tracks::{Tracks, key, told_later};
+use crate::tracks::{CrowdFacts, Tracks, key, told_later};
 use myriad_client::{NearState, SeenTrack};
 use myriad_wire::{Slot, SubjectRef, Tick};
+use std::sync::Arc;
 
 /// A subject's properties are compared if it was near for so many ticks without a break: by then every change must have
 /// been heard of, asked about and answered.
@@ -42,23 +43,34 @@ struct Watched {
     since: Tick,
 }
 
-/// A client's tracks, ascending by key up to `sorted`.
+/// A client's tracks, and their keys beside them.
 struct Seen<'a> {
     tracks: Vec<&'a SeenTrack>,
-    sorted: usize,
+    keys: Vec<u32>,
+    /// If clients share them.
+    facts: Option<Arc<CrowdFacts>>,
 }
 
 impl<'a> Seen<'a> {
-    fn of(moment: &Moment<'a>) -> Self {
+    fn of(moment: &Moment<'a>, tracks: &mut Tracks) -> Self {
+        let view = moment.client.view();
+        let facts = view.whole().and_then(|whole| tracks.crowd(whole));
         let mut tracks: Vec<&SeenTrack> = Vec::with_capacity(64);
-        let mut sorted = 0;
-        for track in moment.client.view().tracks() {
-            if sorted == tracks.len() && tracks.last().is_none_or(|last| key(last) < key(track)) {
-                sorted += 1;
-            }
-            tracks.push(track);
+        tracks.extend(view.tracks());
+        let keys = match facts {
+            Some(_) => Vec::new(),
+            None => tracks.iter().map(|track| key(track)).collect(),
+        };
+        Self { tracks, keys, facts }
+    }
+
+    /// Which of the tracks holds the slot in view, the place there, and when it was told.
+    fn find(&self, tracks: &mut Tracks, slot: Slot) -> Option<(usize, usize, Tick)> {
+        if let Some(facts) = &self.facts {
+            return facts.find(slot);
         }
-        Self { tracks, sorted }
+        let (i, place) = tracks.find((&self.tracks, &self.keys), slot)?;
+        Some((i, place, self.tracks[i].state().state_tick(place)))
     }
 }
 
@@ -79,7 +91,7 @@ impl CrowdSampler {
         measuring: bool,
         (ages, tally): (&mut Ages, &mut Tally),
     ) {
-        let seen = Seen::of(moment);
+        let seen = Seen::of(moment, tracks);
         self.near.clear();
         self.near.extend(moment.client.view().near());
         self.count_tracks(&seen, tracks, ages);
@@ -96,6 +108,12 @@ impl CrowdSampler {
     }
 
     fn count_tracks(&mut self, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
+        if let Some(facts) = &seen.facts {
+            for (tick, count) in &facts.ages {
+                ages.add(*tick, false, *count);
+            }
+            return;
+        }
         let is_interned = tracks.is_interned();
         if !is_interned {
             self.keep_own(seen);
@@ -147,12 +165,11 @@ impl CrowdSampler {
     /// Near ones are as old as their near states, unless their track has told them since.
     fn count_near(&mut self, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
         for near in &self.near {
-            if let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, near.subject.slot) {
-                let told = seen.tracks[i].state().state_tick(place);
-                if near.tick >= told {
-                    ages.remove(told, false);
-                    ages.add(near.tick, true, 1);
-                }
+            if let Some((.., told)) = seen.find(tracks, near.subject.slot)
+                && near.tick >= told
+            {
+                ages.remove(told, false);
+                ages.add(near.tick, true, 1);
             }
         }
     }
@@ -188,10 +205,9 @@ impl CrowdSampler {
     }
 
     fn take_out(&self, slot: Slot, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
-        let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, slot) else {
+        let Some((.., told)) = seen.find(tracks, slot) else {
             return;
         };
-        let told = seen.tracks[i].state().state_tick(place);
         let near = self.near.binary_search_by_key(&slot, |near| near.subject.slot);
         match near.map(|i| self.near[i].tick) {
             Ok(tick) if tick >= told => ages.remove(tick, true),
@@ -252,7 +268,7 @@ impl CrowdSampler {
         let one_in = rates.near_shown_one_in;
         for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
             let SubjectRef { slot, generation, .. } = near.subject;
-            if let Some((i, place)) = tracks.find(&seen.tracks, seen.sorted, slot)
+            if let Some((i, place, _)) = seen.find(tracks, slot)
                 && let Some(row) = moment.truth.row_in(slot, generation)
             {
                 now.compare(

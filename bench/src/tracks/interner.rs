@@ -1,4 +1,5 @@
-//! States that clients share: what came of the same state and the same bytes is found again.
+//! States that clients share: what came of the same state and the same bytes is found again. The same goes for whole
+//! steps of clients that see all that they are told, whose tracks are the same down to the last bit (see [`Step`]).
 //!
 //! An entry says that a state became another one by a record. It is found by the state's address, which it pins, and
 //! the record's tick, and it counts only if the bytes are the same, one by one. States that are equal are made one,
@@ -10,14 +11,17 @@
 use super::plant::Planted;
 use super::{ByKey, DecodeCounts};
 use crate::truth::IdHasher;
-use myriad_client::{Advanced, TrackState};
+use myriad_client::{Advanced, SeenTrack, SeenTracks, Step, TrackState};
 use myriad_wire::Tick;
 use myriad_wire::codec::CodecError;
+use myriad_wire::crowd::message::Happening;
 use std::hash::Hasher;
 use std::sync::{Arc, Weak};
 
 /// Ticks for which a keyframe's state is kept although nobody may hold it.
 const KEYFRAME_TICKS: u64 = 64;
+/// The same of what happened.
+const HAPPENED_TICKS: u64 = 16;
 
 /// See the module.
 #[derive(Default)]
@@ -28,6 +32,12 @@ pub(super) struct Interner {
     advanced: ByKey<Vec<Advance>>,
     /// By what is cheap to compare.
     equal: ByKey<Vec<Weak<TrackState>>>,
+    /// By address of the tracks before, tick and length of the records.
+    steps: ByKey<Vec<Taken>>,
+    /// Tracks with what is in view of them, by their states.
+    same: ByKey<Vec<Weak<Vec<SeenTrack>>>>,
+    /// What happened, by the bytes that told it.
+    happened: ByKey<Vec<Happened>>,
     newest: Tick,
     /// Decoded and not yet taken out to be compared with the truth.
     pub(super) fresh: Vec<Arc<TrackState>>,
@@ -45,6 +55,33 @@ struct Advance {
     tick: Tick,
     bytes: Box<[u8]>,
     to: Advanced,
+}
+
+struct Taken {
+    previous: Weak<Vec<SeenTrack>>,
+    tick: Tick,
+    records: Box<[u8]>,
+    step: Arc<Step>,
+}
+
+struct Happened {
+    tick: Tick,
+    bytes: Box<[u8]>,
+    list: Arc<[Happening]>,
+}
+
+/// Of bytes, eight at a time.
+fn mixed_bytes(bytes: &[u8]) -> u64 {
+    let mut hasher = IdHasher::default();
+    let (words, rest) = bytes.as_chunks::<8>();
+    words
+        .iter()
+        .for_each(|word| hasher.write_u64(u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    hasher.write_u64(u64::from_le_bytes(last));
+    hasher.write_u64(bytes.len() as u64);
+    hasher.finish()
 }
 
 fn mixed(parts: &[u64]) -> u64 {
@@ -140,12 +177,72 @@ impl Interner {
         state
     }
 
+    /// The step that was taken from these very tracks by the same records.
+    pub(super) fn recall(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8]) -> Option<Arc<Step>> {
+        let known = self.steps.get(&step_key(tracks, tick, records))?;
+        let taken = known.iter().find(|taken| {
+            taken.tick == tick
+                && std::ptr::eq(taken.previous.as_ptr(), Arc::as_ptr(tracks.shared()))
+                && *taken.records == *records
+        })?;
+        self.counts.steps += 1;
+        Some(Arc::clone(&taken.step))
+    }
+
+    pub(super) fn remember(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8], step: Step) {
+        self.newest = self.newest.max(tick);
+        if Arc::ptr_eq(tracks.shared(), step.tracks().shared()) {
+            // An entry would keep itself alive.
+            return;
+        }
+        let key = step_key(tracks, tick, records);
+        self.steps.entry(key).or_default().push(Taken {
+            previous: Arc::downgrade(tracks.shared()),
+            tick,
+            records: records.into(),
+            step: Arc::new(step),
+        });
+    }
+
+    /// Tracks that are the same as these, if there are, so that the clients that hold them take the same steps.
+    pub(super) fn share(&mut self, tracks: SeenTracks) -> SeenTracks {
+        let mut hasher = IdHasher::default();
+        for track in tracks.iter() {
+            hasher.write_u64(Arc::as_ptr(track.state()) as u64);
+        }
+        let alike = self.same.entry(hasher.finish()).or_default();
+        let known = alike.iter().filter_map(Weak::upgrade).map(SeenTracks::from);
+        if let Some(same) = known.into_iter().find(|other| other.is_same(&tracks)) {
+            return same;
+        }
+        alike.push(Arc::downgrade(tracks.shared()));
+        tracks
+    }
+
+    pub(super) fn happenings(&mut self, tick: Tick, bytes: &[u8]) -> Result<Arc<[Happening]>, CodecError> {
+        let known = self.happened.entry(mixed_bytes(bytes)).or_default();
+        if let Some(happened) = known.iter().find(|happened| *happened.bytes == *bytes) {
+            return Ok(Arc::clone(&happened.list));
+        }
+        let list: Arc<[Happening]> = Happening::list_from_bytes(bytes)?.into();
+        known.push(Happened {
+            tick,
+            bytes: bytes.into(),
+            list: Arc::clone(&list),
+        });
+        Ok(list)
+    }
+
     /// Drops what nobody needs any more.
     pub(super) fn sweep(&mut self) {
         let oldest = self.newest - KEYFRAME_TICKS;
         retain(&mut self.begun, |begun| begun.tick >= oldest);
-        // What a dropped entry led to may be held by nobody now, which the next sweep finds.
-        retain(&mut self.advanced, |advance| advance.previous.strong_count() > 0);
+        let oldest = self.newest - HAPPENED_TICKS;
+        retain(&mut self.happened, |happened| happened.tick >= oldest);
+        // What a dropped entry led to may be held by nobody now.
+        while retain(&mut self.steps, |taken| taken.previous.strong_count() > 0) {}
+        retain(&mut self.same, |tracks| tracks.strong_count() > 0);
+        while retain(&mut self.advanced, |advance| advance.previous.strong_count() > 0) {}
         retain(&mut self.equal, |state| state.strong_count() > 0);
     }
 
@@ -155,9 +252,19 @@ impl Interner {
     }
 }
 
-fn retain<T>(map: &mut ByKey<Vec<T>>, mut keep: impl FnMut(&T) -> bool) {
+fn step_key(tracks: &SeenTracks, tick: Tick, records: &[u8]) -> u64 {
+    let address = Arc::as_ptr(tracks.shared()) as u64;
+    mixed(&[address, tick.0, records.len() as u64])
+}
+
+/// Whether any went.
+fn retain<T>(map: &mut ByKey<Vec<T>>, keep: impl Fn(&T) -> bool) -> bool {
+    let mut has_gone = false;
     map.retain(|_, entries| {
-        entries.retain(&mut keep);
+        let before = entries.len();
+        entries.retain(&keep);
+        has_gone |= entries.len() < before;
         !entries.is_empty()
     });
+    has_gone
 }

@@ -1,7 +1,9 @@
 //! What a client in a crowd of 10,000 costs: `cargo run --release -p myriad-client --example crowd_cost`.
 
 use bytes::Bytes;
-use myriad_client::{Advanced, Client, ClientConfig, ClientEvent, OwnTracks, TrackState, TrackStore};
+use myriad_client::{
+    Advanced, Client, ClientConfig, ClientEvent, CrowdEdges, OwnTracks, TrackState, TrackStore,
+};
 use myriad_wire::client::{Joined, LoggedIn, Rules, ServerMessage, Welcome};
 use myriad_wire::codec::{self, CodecError};
 use myriad_wire::crowd::message::{CrowdHead, Form, Record, finish};
@@ -80,7 +82,7 @@ fn config() -> ClientConfig {
         space: SpaceId(1),
         agent: "cost".to_owned(),
         identities_per_tick: 4,
-        tell_crowd_edges: true,
+        crowd_edges: CrowdEdges::OneByOne,
     }
 }
 

@@ -111,7 +111,7 @@ impl Client {
             close_told: false,
             config,
         };
-        client.view.crowd.tells_edges = client.config.tell_crowd_edges;
+        client.view.crowd.edges = client.config.crowd_edges;
         let agent = client.config.agent.clone();
         client.send(&ClientMessage::Hello(Hello {
             version_min: VERSION_MIN,

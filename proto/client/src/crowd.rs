@@ -15,13 +15,17 @@ pub(crate) mod message;
 pub(crate) mod near;
 pub(crate) mod rule;
 mod settle;
+pub(crate) mod step;
 pub(crate) mod view;
 
 use myriad_wire::codec::CodecError;
+use myriad_wire::crowd::message::Happening;
 use myriad_wire::crowd::{Applied, CELL_SHIFT, Track};
 use myriad_wire::grid::AOI_SHIFT;
 use myriad_wire::{Pos, Tick};
 use std::sync::Arc;
+use step::Step;
+use view::SeenTracks;
 
 /// A track as of the last record read of it, and what follows from that: the same for all who have read the same.
 ///
@@ -50,7 +54,7 @@ pub struct Advanced {
 /// Where tracks are decoded: turns what is known of a track and a record into what is known then.
 ///
 /// A store may remember what came of the same state and the same bytes before, and hand that out again; it must not
-/// do anything else. Which store a client's records go through therefore makes no difference to what it tells, and it
+/// do anything else. The same goes for whole steps (see [`Step`]), if it keeps them. Which store a client's records go through therefore makes no difference to what it tells, and it
 /// may change at any time.
 pub trait TrackStore {
     /// The track of a keyframe of `tick`.
@@ -69,6 +73,36 @@ pub trait TrackStore {
         tick: Tick,
         delta: &[u8],
     ) -> Result<Advanced, CodecError>;
+
+    /// What happened to members of a track in `tick`.
+    ///
+    /// # Errors
+    /// If the bytes are no such list.
+    fn happenings(&mut self, tick: Tick, list: &[u8]) -> Result<Arc<[Happening]>, CodecError> {
+        let _ = tick;
+        Happening::list_from_bytes(list).map(Arc::from)
+    }
+
+    /// Whether steps are kept, so that the functions below have a use.
+    fn keeps_steps(&self) -> bool {
+        false
+    }
+
+    /// The step from `tracks` by exactly these records of `tick`, if it is known.
+    fn recall(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8]) -> Option<Arc<Step>> {
+        let _ = (tracks, tick, records);
+        None
+    }
+
+    /// A step was taken.
+    fn remember(&mut self, tracks: &SeenTracks, tick: Tick, records: &[u8], step: Step) {
+        let _ = (tracks, tick, records, step);
+    }
+
+    /// The tracks of another client that are the same, or these.
+    fn share(&mut self, tracks: SeenTracks) -> SeenTracks {
+        tracks
+    }
 }
 
 /// Every client decodes by itself: a state that nobody else holds is changed in place.

@@ -1,9 +1,15 @@
 //! What a client is made with, what it tells, and why it refuses what it is asked.
 
+use crate::crowd::TrackState;
+use crate::crowd::mask::Mask;
 use myriad_wire::client::LeaveReason;
+use myriad_wire::crowd::message::Happening;
 use myriad_wire::limits::{ARGUMENTS_MAX, INTENT_STEP_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use myriad_wire::value::PropertyList;
-use myriad_wire::{CloseReason, CommandSeq, EntityId, KindId, Pos, SpaceId, SubjectRef, Tick, Value};
+use myriad_wire::{
+    CloseReason, CommandSeq, EntityId, KindId, LaneHandle, Pos, SpaceId, SubjectRef, Tick, Value,
+};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Who logs in, and into which space.
@@ -20,9 +26,22 @@ pub struct ClientConfig {
     /// How many near subjects of a crowd to ask about in a tick, to learn their identity and properties. 0: none are
     /// asked for. Usually [`DEFAULT_IDENTITIES_PER_TICK`].
     pub identities_per_tick: u32,
-    /// Whether enters and leaves of a crowd are told one by one, as is usual. If not, they take effect all the same and
-    /// are counted ([`crate::Counters::entered`]): for a process that holds thousands of clients.
-    pub tell_crowd_edges: bool,
+    /// How enters and leaves of a crowd are told.
+    pub crowd_edges: CrowdEdges,
+}
+
+/// How a client tells who enters and leaves, and what happens, while tracks tell its view. However it does, they take effect and are
+/// counted ([`crate::Counters::entered`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CrowdEdges {
+    /// As elsewhere: [`ClientEvent::Enter`] and [`ClientEvent::Leave`], one by one.
+    #[default]
+    OneByOne,
+    /// Who enters with a track is told at once, by [`ClientEvent::EnterTogether`]: a first view of 10,000 is some fifty
+    /// events. What happens is told by [`ClientEvent::EventOf`], who leaves one by one.
+    Together,
+    /// Not at all.
+    Untold,
 }
 
 /// See [`ClientConfig::identities_per_tick`].
@@ -59,6 +78,18 @@ pub enum ClientEvent {
         /// Where it is, in the middle of its cell of the wire grid, or of its track's grid in a crowd.
         position: Pos,
     },
+    /// Members of a track of a crowd came into view: in place of [`Self::Enter`] for each, if
+    /// [`ClientConfig::crowd_edges`] asks for it.
+    EnterTogether {
+        /// When.
+        tick: Tick,
+        /// The lane of all of them.
+        lane: LaneHandle,
+        /// The track after this tick: it has their slots, lives, kinds and cells.
+        track: Arc<TrackState>,
+        /// Which of its members.
+        places: Mask,
+    },
     /// Public properties of a subject changed.
     Change {
         /// When.
@@ -78,6 +109,18 @@ pub enum ClientEvent {
         name: String,
         /// Its arguments.
         arguments: Vec<Value>,
+    },
+    /// The same in a crowd: in place of [`Self::Event`], if [`ClientConfig::crowd_edges`] asks for it. Clients share the
+    /// lists.
+    EventOf {
+        /// When.
+        tick: Tick,
+        /// The subject.
+        subject: SubjectRef,
+        /// What happened to members of its track.
+        list: Arc<[Happening]>,
+        /// Which of these.
+        index: usize,
     },
     /// A subject left the view.
     Leave {

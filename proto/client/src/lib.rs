@@ -25,8 +25,11 @@ mod view;
 pub use client::Client;
 pub use counters::{ByteCounters, Counters, StateCounters};
 pub use crowd::mask::Mask;
-pub use crowd::view::SeenTrack;
+pub use crowd::step::Step;
+pub use crowd::view::{SeenTrack, SeenTracks};
 pub use crowd::{Advanced, OwnTracks, TrackState, TrackStore};
-pub use event::{ClientConfig, ClientEvent, CommandError, DEFAULT_IDENTITIES_PER_TICK, IntentError};
+pub use event::{
+    ClientConfig, ClientEvent, CommandError, CrowdEdges, DEFAULT_IDENTITIES_PER_TICK, IntentError,
+};
 pub use motion::Shown;
 pub use view::{NearState, Subject, Tier, View};

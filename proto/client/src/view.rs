@@ -5,7 +5,7 @@
 //! something takes effect.
 
 use crate::counters::StateCounters;
-use crate::crowd::view::{Crowd, SeenTrack};
+use crate::crowd::view::{Crowd, SeenTrack, SeenTracks};
 use crate::listed::{Entered, Listed, Overfull, Record};
 use crate::motion::{Motion, Shown};
 use myriad_wire::client::Enter;
@@ -82,6 +82,14 @@ impl View {
     /// bulk access to a crowd. Nobody is in view in two of them.
     pub fn tracks(&self) -> impl Iterator<Item = &SeenTrack> {
         self.crowd.all_tracks()
+    }
+
+    /// The tracks, if they are all there is to the view: every member of each is in view, and nobody else. Clients whose
+    /// store keeps steps share them.
+    #[must_use]
+    pub fn whole(&self) -> Option<&SeenTracks> {
+        let is_whole = self.crowd.whole == Some(true) && self.crowd.complete && self.listed.len() == 0;
+        is_whole.then_some(&self.crowd.tracks)
     }
 
     /// The near subjects of a crowd, in the order of lanes and slots.

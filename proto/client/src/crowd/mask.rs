@@ -62,6 +62,14 @@ impl Mask {
         Some(word * 64 + bit)
     }
 
+    /// One place.
+    #[must_use]
+    pub fn of(place: usize) -> Self {
+        let mut mask = Self::default();
+        mask.set(place);
+        mask
+    }
+
     #[inline]
     pub(crate) fn set(&mut self, place: usize) {
         self.0[place / 64] |= 1 << (place % 64);

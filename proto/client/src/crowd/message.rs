@@ -8,10 +8,11 @@
 use super::mask::Mask;
 use super::rule::Sight;
 use super::settle::{Joined, Lost, Turn};
+use super::step::{self, Counts};
 use super::view::{Crowd, Mode, SeenTrack, key, subject};
 use super::{Advanced, TrackState, TrackStore};
 use crate::counters::Counters;
-use crate::event::ClientEvent;
+use crate::event::{ClientEvent, CrowdEdges};
 use crate::limits::{MEMBERS_MAX, TRACKS_MAX};
 use crate::listed::{Listed, Overfull};
 use myriad_wire::client::LeaveReason;
@@ -27,7 +28,7 @@ pub(crate) struct Telling {
     tick: Tick,
     /// By track.
     enters: Vec<(u32, Mask)>,
-    happenings: IntoIter<(SubjectRef, Happening)>,
+    happenings: IntoIter<(SubjectRef, Arc<[Happening]>, usize)>,
     leaves: IntoIter<(SubjectRef, Option<EntityId>)>,
 }
 
@@ -82,7 +83,7 @@ impl Crowd {
         *self = Self {
             period: self.period,
             own: self.own,
-            tells_edges: self.tells_edges,
+            edges: self.edges,
             ..Self::default()
         };
     }
@@ -109,17 +110,17 @@ impl Crowd {
             return Ok(head);
         }
         let mut turn = Turn::default();
-        loop {
-            let before = rest.len();
-            let Some(record) = take_record(&mut rest)? else {
-                break;
-            };
-            let bytes = (before - rest.len()) as u64;
-            self.take_record(head.tick, &record, bytes, &mut turn, store, counters)?;
+        let can_share = store.keeps_steps() && !head.complete && listed.len() == 0 && self.is_whole();
+        match step::split(rest).filter(|_| can_share) {
+            Some((states, happenings)) => {
+                self.step(head.tick, states, &mut turn, sight, listed, store, counters)?;
+                self.take_records(head.tick, happenings, &mut turn, store, counters)?;
+            }
+            None => {
+                self.take_records(head.tick, rest, &mut turn, store, counters)?;
+                self.settle(head.tick, &mut turn, sight, listed, counters)?;
+            }
         }
-        self.settle_joins(&mut turn, head.tick, listed, counters)?;
-        self.settle_limbo(&mut turn, sight, listed)?;
-        let enters = self.apply_rule(&mut turn, sight, counters)?;
         if head.complete {
             self.complete = true;
             self.end_change(&mut turn.leaves, sight, listed)?;
@@ -127,11 +128,81 @@ impl Crowd {
         if self.complete {
             self.lived = self.lived.max(head.tick);
         }
-        self.begin_telling(&head, turn, enters, counters);
+        self.begin_telling(&head, turn, counters);
         Ok(head)
     }
 
-    /// First step: one record is taken in.
+    /// Records of states, which do to all who see all that they are told the same: whoever is the first takes them in,
+    /// the others take its step.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one step, all of them needed"
+    )]
+    fn step(
+        &mut self,
+        tick: Tick,
+        records: &[u8],
+        turn: &mut Turn,
+        sight: &Sight,
+        listed: &mut Listed,
+        store: &mut dyn TrackStore,
+        counters: &mut Counters,
+    ) -> Result<(), Fault> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if let Some(step) = store.recall(&self.tracks, tick, records)
+            && self.take_step(&step, sight, turn, counters)?
+        {
+            return Ok(());
+        }
+        let (tracks, before) = (self.tracks.clone(), Counts::of(counters));
+        self.take_records(tick, records, turn, store, counters)?;
+        self.settle(tick, turn, sight, listed, counters)?;
+        if self.is_whole() {
+            self.tracks = store.share(std::mem::take(&mut self.tracks));
+            if let Some(step) = self.step_taken(turn, sight, before, counters) {
+                store.remember(&tracks, tick, records, step);
+            }
+        }
+        Ok(())
+    }
+
+    /// First step.
+    fn take_records(
+        &mut self,
+        tick: Tick,
+        mut records: &[u8],
+        turn: &mut Turn,
+        store: &mut dyn TrackStore,
+        counters: &mut Counters,
+    ) -> Result<(), Fault> {
+        loop {
+            let before = records.len();
+            let Some(record) = take_record(&mut records)? else {
+                return Ok(());
+            };
+            let bytes = (before - records.len()) as u64;
+            self.take_record(tick, &record, bytes, turn, store, counters)?;
+        }
+    }
+
+    /// Second and third step.
+    fn settle(
+        &mut self,
+        tick: Tick,
+        turn: &mut Turn,
+        sight: &Sight,
+        listed: &mut Listed,
+        counters: &mut Counters,
+    ) -> Result<(), Overfull> {
+        self.whole = None;
+        self.settle_joins(turn, tick, listed, counters)?;
+        self.settle_limbo(turn, sight, listed)?;
+        self.apply_rule(turn, sight, counters)
+    }
+
+    /// One record is taken in.
     fn take_record(
         &mut self,
         tick: Tick,
@@ -196,7 +267,7 @@ impl Crowd {
             }
             (Form::Events, Ok(_)) => {
                 counters.bytes.crowd_events += bytes;
-                let list = Happening::list_from_bytes(record.bytes)?;
+                let list = store.happenings(tick, record.bytes)?;
                 turn.happenings.push((key, record.lane, list));
             }
             (Form::Delta | Form::Drop | Form::Events, Err(_)) => {
@@ -218,13 +289,13 @@ impl Crowd {
         );
     }
 
-    /// Third step: the rule, to every track that was told or changed. Returns who enters.
+    /// Third step: the rule, to every track that was told or changed.
     fn apply_rule(
         &mut self,
         turn: &mut Turn,
         sight: &Sight,
         counters: &mut Counters,
-    ) -> Result<Vec<(u32, Mask)>, Overfull> {
+    ) -> Result<(), Overfull> {
         let mut enters = Vec::new();
         for (key, joined) in &turn.touched {
             let Ok(at) = self.find(*key) else { continue };
@@ -251,7 +322,8 @@ impl Crowd {
             }
         }
         enters.reverse();
-        Ok(enters)
+        turn.enters = enters;
+        Ok(())
     }
 
     /// Those in view of the track at `at` become `now`. Returns who enters.
@@ -332,21 +404,16 @@ impl Crowd {
             tick,
             ..CrowdHead::default()
         };
-        self.begin_telling(&head, turn, Vec::new(), counters);
+        self.begin_telling(&head, turn, counters);
         Ok(())
     }
 
-    fn begin_telling(
-        &mut self,
-        head: &CrowdHead,
-        mut turn: Turn,
-        mut enters: Vec<(u32, Mask)>,
-        counters: &mut Counters,
-    ) {
+    fn begin_telling(&mut self, head: &CrowdHead, mut turn: Turn, counters: &mut Counters) {
+        let mut enters = std::mem::take(&mut turn.enters);
         counters.entered += enters.iter().map(|(_, mask)| mask.len() as u64).sum::<u64>();
         counters.left += turn.leaves.len() as u64;
-        let happenings = self.happenings_in_view(&turn);
-        if !self.tells_edges {
+        let happenings = self.happenings_in_view(&mut turn);
+        if self.edges == CrowdEdges::Untold {
             enters.clear();
             turn.leaves.clear();
         }
@@ -359,18 +426,18 @@ impl Crowd {
     }
 
     /// What happened to those in view, or to those who leave in this tick.
-    fn happenings_in_view(&self, turn: &Turn) -> Vec<(SubjectRef, Happening)> {
+    fn happenings_in_view(&self, turn: &mut Turn) -> Vec<(SubjectRef, Arc<[Happening]>, usize)> {
         let mut told = Vec::new();
         if turn.happenings.is_empty() {
             return told;
         }
         let mut leaving: Vec<SubjectRef> = turn.leaves.iter().map(|(subject, _)| *subject).collect();
         leaving.sort_unstable();
-        for (key, lane, list) in &turn.happenings {
-            let track = self.find(*key).ok().map(|at| &self.tracks[at]);
-            for happening in list {
+        for (key, lane, list) in std::mem::take(&mut turn.happenings) {
+            let track = self.find(key).ok().map(|at| &self.tracks[at]);
+            for (i, happening) in list.iter().enumerate() {
                 let who = SubjectRef {
-                    lane: *lane,
+                    lane,
                     slot: happening.slot,
                     generation: happening.generation,
                 };
@@ -379,7 +446,7 @@ impl Crowd {
                     place.is_some_and(|place| track.name(place).generation == who.generation)
                 });
                 if is_seen || leaving.binary_search(&who).is_ok() {
-                    told.push((who, happening.clone()));
+                    told.push((who, Arc::clone(&list), i));
                 }
             }
         }
@@ -391,12 +458,21 @@ impl Crowd {
         let telling = self.telling.as_mut()?;
         let tick = telling.tick;
         while let Some((key, mask)) = telling.enters.last_mut() {
+            let at = self.tracks.binary_search_by_key(key, SeenTrack::key);
+            let track = &self.tracks[at.expect("a track stays until it is told")];
+            if self.edges == CrowdEdges::Together {
+                let (_, places) = telling.enters.pop().expect("it is there");
+                return Some(ClientEvent::EnterTogether {
+                    tick,
+                    lane: track.lane,
+                    track: Arc::clone(&track.state),
+                    places,
+                });
+            }
             let Some(place) = mask.take_first() else {
                 telling.enters.pop();
                 continue;
             };
-            let at = self.tracks.binary_search_by_key(key, SeenTrack::key);
-            let track = &self.tracks[at.expect("a track stays until it is told")];
             let subject = track.subject(place);
             return Some(ClientEvent::Enter {
                 tick,
@@ -406,7 +482,16 @@ impl Crowd {
                 position: track.state.position(place),
             });
         }
-        if let Some((subject, Happening { name, arguments, .. })) = telling.happenings.next() {
+        if let Some((subject, list, index)) = telling.happenings.next() {
+            if self.edges == CrowdEdges::Together {
+                return Some(ClientEvent::EventOf {
+                    tick,
+                    subject,
+                    list,
+                    index,
+                });
+            }
+            let Happening { name, arguments, .. } = list[index].clone();
             return Some(ClientEvent::Event {
                 tick,
                 subject,

@@ -38,6 +38,13 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// The squared radius within which everybody is in view, in interest units.
+    pub(super) fn enter2(self) -> i64 {
+        self.enter2
+    }
+}
+
 impl SeenTrack {
     /// Who is to be in view.
     pub(super) fn rule(&self, sight: &Sight) -> Mask {
@@ -66,7 +73,7 @@ impl SeenTrack {
 }
 
 /// The squared distance to the farthest corner.
-fn farthest2([low, high]: [[i32; 3]; 2], at: [i32; 3]) -> i64 {
+pub(super) fn farthest2([low, high]: [[i32; 3]; 2], at: [i32; 3]) -> i64 {
     let axis = |i: usize| i64::from(at[i].abs_diff(low[i]).max(at[i].abs_diff(high[i]))).pow(2);
     axis(0) + axis(1) + axis(2)
 }

@@ -24,8 +24,10 @@ pub(super) struct Turn {
     pub(super) touched: Vec<(u32, Joined)>,
     /// Were in view in a track that holds them no more. Sorted once all records are taken in.
     pub(super) limbo: Vec<Lost>,
-    pub(super) happenings: Vec<(u32, LaneHandle, Vec<Happening>)>,
+    pub(super) happenings: Vec<(u32, LaneHandle, Arc<[Happening]>)>,
     pub(super) leaves: Vec<(SubjectRef, Option<EntityId>)>,
+    /// By track.
+    pub(super) enters: Vec<(u32, Mask)>,
     /// Tracks as they were before they lost members, while not all have been told.
     pub(super) before: Vec<SeenTrack>,
     /// Which of the carried tracks held a slot in view when the message began: ascending, made when first needed.

@@ -10,6 +10,7 @@ use super::mask::{Mask, SlotBits};
 use super::message::Telling;
 use super::near::{NEAR_TICKS, Near, Waypoint, shown};
 use crate::counters::StateCounters;
+use crate::event::CrowdEdges;
 use crate::limits::{MEMBERS_MAX, TRACKS_MAX};
 use crate::listed::{Listed, Overfull};
 use crate::motion::{Motion, Refused, Shown};
@@ -19,7 +20,11 @@ use myriad_wire::crowd::{Name, SAMPLES, TrackId};
 use myriad_wire::limits::{CHUNK_ENTITIES_MAX, IDENTIFY_MAX, SLOT_REST_TICKS};
 use myriad_wire::track::{Level, State, decode_chunk};
 use myriad_wire::{EntityId, LaneHandle, Pos, Slot, SubjectRef, Tick};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+
+/// By how far a near subject may have gone from its track's box, in interest units, to be looked for there first: 4 m.
+const AROUND_AOI: i32 = 128;
 
 /// How the view is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,6 +45,47 @@ pub struct SeenTrack {
     pub(crate) in_view: Mask,
 }
 
+/// The tracks of one client, ascending by lane and number. Copies are shared until one of them is changed.
+#[derive(Clone, Debug, Default)]
+pub struct SeenTracks(Arc<Vec<SeenTrack>>);
+
+impl Deref for SeenTracks {
+    type Target = Vec<SeenTrack>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for SeenTracks {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Arc<Vec<SeenTrack>>> for SeenTracks {
+    fn from(shared: Arc<Vec<SeenTrack>>) -> Self {
+        Self(shared)
+    }
+}
+
+impl SeenTracks {
+    /// What copies share: who holds it weakly may know it by its address.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Vec<SeenTrack>> {
+        &self.0
+    }
+
+    /// Whether both hold the same tracks in the same states, with the same members in view.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |(a, b): (&SeenTrack, &SeenTrack)| {
+            a.key() == b.key() && a.in_view == b.in_view && Arc::ptr_eq(&a.state, &b.state)
+        };
+        Arc::ptr_eq(&self.0, &other.0) || self.len() == other.len() && self.iter().zip(other.iter()).all(same)
+    }
+}
+
 /// The crowd of one client.
 #[derive(Debug)]
 pub(crate) struct Crowd {
@@ -49,8 +95,10 @@ pub(crate) struct Crowd {
     /// Everybody in view lived in this tick or later, as far as was told: that of the newest message, unless somebody is
     /// carried, who may be long gone.
     pub(crate) lived: Tick,
-    /// Ascending by [`SeenTrack::key`], no duplicates.
-    pub(crate) tracks: Vec<SeenTrack>,
+    /// No duplicates.
+    pub(crate) tracks: SeenTracks,
+    /// Whether every member of every track is in view, and nobody is carried, if it is known.
+    pub(crate) whole: Option<bool>,
     /// Told no more; what they hold in view is in none of `tracks`.
     pub(crate) carried: Vec<SeenTrack>,
     /// Exactly the slots of those that tracks hold in view.
@@ -63,8 +111,8 @@ pub(crate) struct Crowd {
     pub(crate) identities: Identities,
     pub(crate) period: u32,
     pub(crate) own: Option<(SubjectRef, EntityId)>,
-    /// Enters and leaves are told.
-    pub(crate) tells_edges: bool,
+    /// How enters and leaves are told.
+    pub(crate) edges: CrowdEdges,
     /// What of the last message is still to be told.
     pub(crate) telling: Option<Telling>,
 }
@@ -75,7 +123,8 @@ impl Default for Crowd {
             mode: Mode::default(),
             complete: false,
             lived: Tick(0),
-            tracks: Vec::new(),
+            tracks: SeenTracks::default(),
+            whole: None,
             carried: Vec::new(),
             slots: SlotBits::default(),
             in_view: 0,
@@ -84,7 +133,7 @@ impl Default for Crowd {
             identities: Identities::default(),
             period: 1,
             own: None,
-            tells_edges: true,
+            edges: CrowdEdges::default(),
             telling: None,
         }
     }
@@ -190,6 +239,23 @@ impl Crowd {
             .find_map(|track| Some((track, track.seen_place(slot)?)))
     }
 
+    /// The same of a slot in view whose subject is at `at` or was lately: looks first at tracks around there.
+    fn holder_near(&self, lane: LaneHandle, slot: Slot, at: Pos) -> Option<(&SeenTrack, usize)> {
+        let at = at.to_aoi();
+        let is_around = |track: &&SeenTrack| {
+            track.state.bounds_aoi().is_some_and(|[low, high]| {
+                (0..3).all(|i| at[i] >= low[i] - AROUND_AOI && at[i] <= high[i] + AROUND_AOI)
+            })
+        };
+        let around = self
+            .tracks
+            .iter()
+            .filter(|track| track.lane == lane)
+            .filter(is_around)
+            .find_map(|track| Some((track, track.seen_place(slot)?)));
+        around.or_else(|| self.holder(lane, slot))
+    }
+
     pub(crate) fn get(&self, subject: SubjectRef) -> Option<(&SeenTrack, usize)> {
         let (track, place) = self.holder(subject.lane, subject.slot)?;
         (track.name(place).generation == subject.generation).then_some((track, place))
@@ -208,6 +274,7 @@ impl Crowd {
         if !self.slots.contains(lane, slot) {
             return None;
         }
+        self.whole = None;
         let mut all = self.tracks.iter_mut().chain(&mut self.carried);
         let subject = all.find_map(|track| {
             let place = track.seen_place(slot).filter(|_| track.lane == lane)?;
@@ -221,8 +288,9 @@ impl Crowd {
 
     /// From here on something else tells the view: what is in view stays until it is found again.
     pub(crate) fn carry(&mut self) -> Result<(), Overfull> {
+        self.whole = None;
         let tracks = std::mem::take(&mut self.tracks);
-        self.carried.extend(tracks);
+        self.carried.extend_from_slice(&tracks);
         self.carried.retain(|track| !track.in_view.is_empty());
         self.members = 0;
         self.check_carried()
@@ -332,7 +400,7 @@ impl Crowd {
                     }
                 },
                 None => {
-                    let Some((track, place)) = self.holder(lane, state.slot) else {
+                    let Some((track, place)) = self.holder_near(lane, state.slot, state.position) else {
                         continue;
                     };
                     let subject = track.subject(place);

@@ -2,5 +2,6 @@
 
 mod late;
 mod rules;
+mod sharing;
 mod stage;
 mod walks;

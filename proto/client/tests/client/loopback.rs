@@ -1,7 +1,7 @@
 //! Real QUIC on loopback, against a server just large enough to answer the handshake.
 
 use myriad_client::quic::{ConnectError, Connection, Connector, Fingerprint, ServerTrust, Waited, now_us};
-use myriad_client::{ClientConfig, ClientEvent};
+use myriad_client::{ClientConfig, ClientEvent, CrowdEdges};
 use myriad_wire::client::{
     ClientMessage, CommandResult, Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome,
 };
@@ -158,7 +158,7 @@ fn player(key: &str) -> ClientConfig {
         space: SpaceId(1),
         agent: "loopback".to_owned(),
         identities_per_tick: 4,
-        tell_crowd_edges: true,
+        crowd_edges: CrowdEdges::OneByOne,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server's side of a session, by hand: messages and payloads as bytes.
 
 use bytes::Bytes;
-use myriad_client::{Client, ClientConfig, ClientEvent};
+use myriad_client::{Client, ClientConfig, ClientEvent, CrowdEdges};
 use myriad_wire::client::{Enter, Joined, LoggedIn, Rules, ServerMessage, ViewUpdate, Welcome};
 use myriad_wire::codec;
 use myriad_wire::limits::VERSION_MAX;
@@ -34,7 +34,7 @@ pub(crate) fn config() -> ClientConfig {
         space: SPACE,
         agent: "test".to_owned(),
         identities_per_tick: 4,
-        tell_crowd_edges: true,
+        crowd_edges: CrowdEdges::OneByOne,
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn present(joined: Joined, now_us: u64) -> Client {
 /// The same, of one who is not to be told the edges of a crowd.
 pub(crate) fn quiet() -> Client {
     let config = ClientConfig {
-        tell_crowd_edges: false,
+        crowd_edges: CrowdEdges::Untold,
         ..config()
     };
     present_as(config, joined(), 0)

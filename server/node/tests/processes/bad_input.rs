@@ -4,7 +4,7 @@ use crate::raw::{Dial, Raw, hello, hello_of, login};
 use crate::server::{PATIENCE, Server, Settings};
 use crate::walker::{Door, Walker};
 use myriad_client::quic::now_us;
-use myriad_client::{Client, ClientConfig, ClientEvent};
+use myriad_client::{Client, ClientConfig, ClientEvent, CrowdEdges};
 use myriad_wire::client::{ClientMessage, Command, Join};
 use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, INTENT_STEP_MAX, VERSION_MAX};
 use myriad_wire::payload::{Intents, Step};
@@ -551,7 +551,7 @@ impl Deaf {
             space: SpaceId(1),
             agent: "myriad-test".into(),
             identities_per_tick: 0,
-            tell_crowd_edges: true,
+            crowd_edges: CrowdEdges::OneByOne,
         });
         let mut deaf = Self { raw, core, read: 0 };
         deaf.listen_until(|core| core.joined().is_some()).await;

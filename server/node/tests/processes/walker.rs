@@ -2,7 +2,7 @@
 
 use crate::server::{PATIENCE, Server};
 use myriad_client::quic::{ConnectError, Connection, Connector, ServerTrust, Waited};
-use myriad_client::{ClientConfig, ClientEvent};
+use myriad_client::{ClientConfig, ClientEvent, CrowdEdges};
 use myriad_wire::client::{Joined, LeaveReason};
 use myriad_wire::{CloseReason, CommandSeq, EntityId, IntentSeq, Pos, SpaceId, Tick, Value};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -66,7 +66,7 @@ impl Door {
             space: SpaceId(1),
             agent: "myriad-test".into(),
             identities_per_tick: myriad_client::DEFAULT_IDENTITIES_PER_TICK,
-            tell_crowd_edges: true,
+            crowd_edges: CrowdEdges::OneByOne,
         };
         let mut connection = self.connector.connect(self.address, "localhost", config).await?;
         connection.join(PATIENCE).await?;

@@ -9,7 +9,7 @@ use crate::check::notes::{FrameNote, SentNotes, ViewNote};
 use crate::check::told::Told;
 use crate::coverage::Exercise;
 use bytes::Bytes;
-use myriad_client::{Client, ClientConfig, ClientEvent};
+use myriad_client::{Client, ClientConfig, ClientEvent, CrowdEdges};
 use myriad_gateway::{ClientInput, ConnId, LaneStatus};
 use myriad_wire::client::ViewUpdate;
 use myriad_wire::codec::Deframer;
@@ -134,7 +134,7 @@ impl Cluster {
             space: super::lane::SPACE,
             agent: "sim".to_owned(),
             identities_per_tick: IDENTITIES_PER_TICK,
-            tell_crowd_edges: true,
+            crowd_edges: CrowdEdges::OneByOne,
         };
         let connection = Connection {
             told: Told::new(&account),

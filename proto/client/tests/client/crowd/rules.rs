@@ -192,13 +192,13 @@ fn near_subjects_are_asked_for_their_identity_a_few_a_tick_until_it_is_known() {
     let expected: Vec<_> = (1..=6).map(|slot| subject(slot, 0)).collect();
     assert_eq!(all, expected, "each once");
     let answer = identity(&stage, subject(2, 0), 7, "ada");
-    stage.client.handle_stream(&framed(&answer), stage.now_us());
+    stage.stream(&framed(&answer));
     let events = stage.drain();
     assert!(
         matches!(&events[..], [ClientEvent::Identity { subject, .. }] if subject.slot == Slot(2)),
         "{events:?}"
     );
-    stage.client.handle_stream(&framed(&answer), stage.now_us());
+    stage.stream(&framed(&answer));
     assert_eq!(stage.drain(), [], "nothing new");
     let known = stage.client.view().get(subject(2, 0)).unwrap();
     assert_eq!(known.entity(), Some(entity(subject(2, 0))));
@@ -225,7 +225,7 @@ fn another_version_of_the_properties_is_asked_for() {
     let mut stage = Stage::crowded(&[(8, 0, [1.0, 0.0])], 1);
     stage.tick(1);
     let answer = identity(&stage, subject(8, 0), 6, "before");
-    stage.client.handle_stream(&framed(&answer), stage.now_us());
+    stage.stream(&framed(&answer));
     stage.drain();
     asked(&mut stage);
     // The version told is 7, in one of eight ticks.
@@ -293,7 +293,7 @@ fn own_records_count_again_from_the_begin_that_follows_another_join() {
         ..joined()
     };
     let message = ServerMessage::Joined(Box::new(again));
-    stage.client.handle_stream(&framed(&message), stage.now_us());
+    stage.stream(&framed(&message));
     stage.drain();
     stage.datagram(&own(stage.tick + 1, 4, pos([7.0, 7.0]), 0), &[]);
     assert_eq!(
@@ -336,6 +336,7 @@ fn bytes_and_states_are_counted_by_kind() {
 fn edges_that_are_not_to_be_told_are_counted() {
     let mut stage = three();
     stage.client = quiet();
+    stage.company.clear();
     assert_eq!(stage.tick(1), []);
     stage.put(9, 0, 1, pos([120.0, 0.0]));
     stage.wave(9);

@@ -1,6 +1,8 @@
 //! A server of a few tracks, by hand: entities, who is in which track, what one client has been told.
 
+use super::sharing::Sharing;
 use crate::server::{AVATAR, PERIOD_US, framed, joined, own, present, subject, told};
+use bytes::Bytes;
 use myriad_client::{Client, ClientEvent};
 use myriad_wire::client::{Enter, Listed, ServerMessage, ViewUpdate};
 use myriad_wire::codec;
@@ -24,6 +26,9 @@ pub(crate) struct Being {
 /// The server and its client. Slot 0 is the client's avatar.
 pub(crate) struct Stage {
     pub(crate) client: Client,
+    /// Are told the same, and decode in `store`.
+    pub(crate) company: Vec<Client>,
+    pub(crate) store: Sharing,
     pub(crate) tick: u64,
     pub(crate) beings: BTreeMap<u32, Being>,
     tracks: BTreeMap<u16, Track>,
@@ -76,6 +81,8 @@ impl Stage {
         };
         Self {
             client: present(joined(), 0),
+            company: (0..2).map(|_| present(joined(), 0)).collect(),
+            store: Sharing::default(),
             tick: 100,
             beings: BTreeMap::from([(0, avatar)]),
             tracks: BTreeMap::new(),
@@ -247,7 +254,7 @@ impl Stage {
         };
         if !told.is_empty() || begins || complete {
             let bytes = message(&head, &told);
-            self.client.handle_stream(&bytes, self.now_us());
+            self.stream(&bytes);
         }
     }
 
@@ -263,7 +270,7 @@ impl Stage {
             put_group(LANE, 1, &mut bytes);
             put_chunk(chunk, &mut bytes);
         });
-        self.client.handle_datagram(bytes.into(), self.now_us());
+        self.payload(bytes.into());
     }
 
     pub(crate) fn near(&mut self, slots: &[u32]) {
@@ -280,7 +287,7 @@ impl Stage {
         self.in_crowd = false;
         let tick = Tick(self.tick);
         let message = ServerMessage::Listed(Listed { tick, complete });
-        self.client.handle_stream(&framed(&message), self.now_us());
+        self.stream(&framed(&message));
     }
 
     pub(crate) fn enters(&mut self, subjects: &[SubjectRef]) {
@@ -298,7 +305,7 @@ impl Stage {
             ..ViewUpdate::default()
         };
         let message = ServerMessage::View(update);
-        self.client.handle_stream(&framed(&message), self.now_us());
+        self.stream(&framed(&message));
     }
 
     pub(crate) fn wave(&mut self, slot: u32) {
@@ -340,8 +347,33 @@ impl Stage {
         }
     }
 
+    pub(crate) fn stream(&mut self, bytes: &[u8]) {
+        let now_us = self.now_us();
+        for client in self.company.iter_mut().chain([&mut self.client]) {
+            client.handle_stream(bytes, now_us);
+        }
+    }
+
+    fn payload(&mut self, datagram: Bytes) {
+        let now_us = self.now_us();
+        for client in self.company.iter_mut().chain([&mut self.client]) {
+            client.handle_datagram(datagram.clone(), now_us);
+        }
+    }
+
+    /// What the client tells. Those in its company, who share what they decode, must tell the same.
     pub(crate) fn drain(&mut self) -> Vec<ClientEvent> {
-        std::iter::from_fn(|| self.client.poll_event()).collect()
+        let events: Vec<_> = std::iter::from_fn(|| self.client.poll_event()).collect();
+        let view = self.view();
+        for other in &mut self.company {
+            let store = &mut self.store;
+            let told: Vec<_> = std::iter::from_fn(|| other.poll_event_with(store)).collect();
+            assert_eq!(told, events, "who shares tells the same");
+            assert_eq!(other.counters(), self.client.counters());
+            let seen: BTreeSet<_> = other.view().iter().map(|subject| subject.subject()).collect();
+            assert_eq!(seen, view, "and sees the same");
+        }
+        events
     }
 
     pub(crate) fn view(&self) -> BTreeSet<SubjectRef> {

@@ -102,7 +102,8 @@ impl Model {
     }
 }
 
-fn check(ticks: Vec<Vec<Op>>, keyframes_max: usize, period: u64) -> Result<(), TestCaseError> {
+/// All places lie within this share of the square. Returns how many steps were found again by those who share them.
+fn check(ticks: Vec<Vec<Op>>, keyframes_max: usize, period: u64, share: i32) -> Result<usize, TestCaseError> {
     let mut stage = Stage::new();
     stage.keyframes_max = keyframes_max;
     for slot in 1..SLOTS / 2 {
@@ -111,7 +112,7 @@ fn check(ticks: Vec<Vec<Op>>, keyframes_max: usize, period: u64) -> Result<(), T
             0,
             (slot % 3) as u16,
             Pos {
-                x: 8_000 * slot as i32,
+                x: 8_000 * slot as i32 / share,
                 y: 100,
                 z: 500,
             },
@@ -128,9 +129,9 @@ fn check(ticks: Vec<Vec<Op>>, keyframes_max: usize, period: u64) -> Result<(), T
         let mut near = 0;
         for op in ops {
             let at = |[x, z]: [i32; 2]| Pos {
-                x: x * 1024,
+                x: x * 1024 / share,
                 y: 100,
-                z: z * 1024,
+                z: z * 1024 / share,
             };
             generation += 1;
             match op {
@@ -272,7 +273,7 @@ fn check(ticks: Vec<Vec<Op>>, keyframes_max: usize, period: u64) -> Result<(), T
         prop_assert_eq!(counters.entered - counters.left, model.view.len() as u64);
         prop_assert_eq!(stage.client.counters().contradictions, 0);
     }
-    Ok(())
+    Ok(stage.store.recalled)
 }
 
 proptest! {
@@ -283,7 +284,14 @@ proptest! {
         ticks in prop::collection::vec(prop::collection::vec(op(), 0..6), 1..40),
         keyframes_max in 1..5usize,
     ) {
-        check(ticks, keyframes_max, u64::from(CROWD_PERIOD))?;
+        check(ticks, keyframes_max, u64::from(CROWD_PERIOD), 1)?;
+    }
+
+    #[test]
+    fn where_all_that_is_told_is_in_view_whole_steps_are_shared_and_tell_the_same(
+        ticks in prop::collection::vec(prop::collection::vec(op(), 0..4), 12..40),
+    ) {
+        check(ticks, 4, u64::from(CROWD_PERIOD), 4)?;
     }
 
     #[test]
@@ -313,4 +321,11 @@ proptest! {
         }
         exercise(&mut stage.client, ops);
     }
+}
+
+#[test]
+fn a_quiet_crowd_is_almost_all_shared_steps() {
+    let ticks = vec![vec![Op::Shift(3, 1)]; 30];
+    let recalled = check(ticks, 4, u64::from(CROWD_PERIOD), 4).expect("the view is right");
+    assert!(recalled >= 10, "only {recalled} steps were found again");
 }
