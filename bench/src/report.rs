@@ -51,9 +51,13 @@ pub struct Report {
     /// Largest distance between a decoded state and the truth of its tick.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codec_error_m: Option<CodecError>,
-    /// Distance between what a client shows and the truth at the time it says it shows.
+    /// Distance between what a client shows and the truth at the time it says it shows: its clock less its stated
+    /// interpolation delay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown_error_m: Option<ShownError>,
+    /// By how much that clock, which each client sets by the quickest payload it has seen, is behind the space's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_behind_ms: Option<Percentiles>,
 
     /// Clients that never joined, or whose session ended before the run did.
     pub clients_lost: u32,
@@ -148,6 +152,9 @@ pub struct Sampled {
     pub codec_states: u64,
     /// One in how many entities has its state compared at each client and tick, in rotation.
     pub codec_one_in: u32,
+    /// The same of tracks, all members of which are compared, if every client decodes its own. Of those that clients
+    /// share all are.
+    pub track_one_in: u32,
     /// Shown positions that were compared with the truth.
     pub shown_positions: u64,
     /// One in how many entities is asked for its shown position at each client and tick, in rotation.

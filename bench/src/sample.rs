@@ -50,9 +50,10 @@ const UNITS: f64 = myriad_wire::grid::UNITS_PER_METRE as f64;
 /// How much is looked at more closely at each client and tick, in turn. Staleness and coverage are of everybody always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
-    /// One in so many subjects (in a crowd: of the near ones; and of the tracks, if every client decodes its own) has
-    /// its state compared.
+    /// One in so many subjects (in a crowd: of the near ones) has its state compared.
     pub(crate) codec_one_in: usize,
+    /// One in so many tracks has the states of all its members compared, if every client decodes its own.
+    pub(crate) track_one_in: usize,
     /// One in so many subjects told one by one is asked for its shown position.
     pub(crate) shown_one_in: usize,
     /// The same of the members of tracks.
@@ -65,6 +66,7 @@ impl Rates {
     /// A state of the crowd tier is held for two ticks or more, so each is compared about once.
     const FEW_CLIENTS: Self = Self {
         codec_one_in: 2,
+        track_one_in: 2,
         shown_one_in: 16,
         crowd_shown_one_in: 64,
         near_shown_one_in: 8,
@@ -72,14 +74,16 @@ impl Rates {
     /// More clients find as much with less at each: it is 2.5 million states a second of 1,000 clients that see 2,000.
     const MANY_CLIENTS: Self = Self {
         codec_one_in: 8,
+        track_one_in: 128,
         shown_one_in: 64,
-        crowd_shown_one_in: 256,
-        near_shown_one_in: 16,
+        crowd_shown_one_in: 1024,
+        near_shown_one_in: 32,
     };
     /// 10,000 clients that see 10,000 at 5 Hz: half a million shown positions a second.
     const MOST_CLIENTS: Self = Self {
-        crowd_shown_one_in: 1024,
-        near_shown_one_in: 32,
+        track_one_in: 256,
+        crowd_shown_one_in: 2048,
+        near_shown_one_in: 64,
         ..Self::MANY_CLIENTS
     };
 

@@ -57,17 +57,25 @@ impl Report {
         if let Some(shown) = self.shown_error_m.and_then(|shown| shown.near) {
             line(f, "", format_args!("near {}", figures(shown, 3, "m")))?;
         }
+        if let Some(behind) = self.clock_behind_ms {
+            line(
+                f,
+                "",
+                format_args!("clocks behind by {}", figures(behind, 0, "ms")),
+            )?;
+        }
         let sampled = &self.sampled;
         line(
             f,
             "looked at",
             format_args!(
-                "{:.1} % of the client-ticks, {} staleness pairs (all), {} states (1 in {}), {} shown (1 in {}), \
-                 {} properties",
+                "{:.1} % of the client-ticks, {} staleness pairs (all), {} states (1 in {}, own tracks 1 in {}), \
+                 {} shown (1 in {}), {} properties",
                 sampled.client_ticks_share * 100.0,
                 sampled.staleness_pairs,
                 sampled.codec_states,
                 sampled.codec_one_in,
+                sampled.track_one_in,
                 sampled.shown_positions,
                 sampled.shown_one_in,
                 sampled.properties

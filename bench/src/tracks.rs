@@ -79,6 +79,8 @@ struct Home {
     /// That track's among the client's.
     index: u16,
     place: u16,
+    /// It was there when the track was last told of in this tick: the same for all who have read the same.
+    tick: Tick,
 }
 
 struct Facts {
@@ -230,9 +232,14 @@ impl Tracks {
         if let Some(home) = self.homes.get(at)
             && let Some(i) = home.index_in(keys)
         {
-            let place = usize::from(home.place);
-            let names = tracks[i].state().track().names();
-            if names.get(place).is_some_and(|name| name.slot == slot) && tracks[i].in_view().contains(place) {
+            let (place, state) = (usize::from(home.place), tracks[i].state());
+            let is_there = || {
+                let name = state.track().names().get(place);
+                name.is_some_and(|name| name.slot == slot)
+            };
+            if tracks[i].in_view().contains(place) && (home.tick == state.tick() || is_there()) {
+                let tick = state.tick();
+                self.homes[at].tick = tick;
                 return Some((i, place));
             }
         }
@@ -247,6 +254,7 @@ impl Tracks {
             key: keys[i],
             index: i as u16,
             place: place as u16,
+            tick: tracks[i].state().tick(),
         };
         Some((i, place))
     }
@@ -257,16 +265,15 @@ impl CrowdFacts {
         let (mut ages, mut places) = (Vec::<(Tick, u32)>::new(), Vec::new());
         for (i, track) in tracks.iter().enumerate() {
             let state = track.state();
+            for (age, count) in state.track().ages(state.tick()) {
+                add_age(&mut ages, state.tick() - u64::from(age), count as u32);
+            }
             for (place, name) in state.track().names().iter().enumerate() {
                 let (slot, tick) = (name.slot.0 as usize, state.state_tick(place));
                 if places.len() <= slot {
                     places.resize(slot + 1, None);
                 }
                 places[slot] = Some((i as u16, place as u16, tick));
-                match ages.iter_mut().find(|(other, _)| *other == tick) {
-                    Some((_, count)) => *count += 1,
-                    None => ages.push((tick, 1)),
-                }
             }
         }
         Self { ages, places }
@@ -285,6 +292,7 @@ impl Home {
         key: u32::MAX,
         index: 0,
         place: 0,
+        tick: Tick(0),
     };
 
     /// Where its track is among those with these keys: most often where it was at the client before.
@@ -302,21 +310,23 @@ pub(crate) fn key(track: &SeenTrack) -> u32 {
     u32::from(track.lane().0) << 16 | u32::from(track.track().0)
 }
 
-/// Members told later than the whole track was.
+/// Members told later than the whole track was: when, and how many.
 pub(crate) fn told_later(state: &TrackState) -> Box<[(Tick, u32)]> {
     let mut others: Vec<(Tick, u32)> = Vec::new();
-    let (told, tick) = (state.told(), state.tick());
-    for motion in state.track().motions() {
-        let at = tick - u64::from(motion.age(0, tick));
-        if at == told {
-            continue;
-        }
-        match others.iter_mut().find(|(other, _)| *other == at) {
-            Some((_, count)) => *count += 1,
-            None => others.push((at, 1)),
+    for (age, count) in state.track().ages(state.tick()) {
+        let at = state.tick() - u64::from(age);
+        if at != state.told() {
+            add_age(&mut others, at, count as u32);
         }
     }
     others.into_boxed_slice()
+}
+
+fn add_age(ages: &mut Vec<(Tick, u32)>, tick: Tick, count: u32) {
+    match ages.iter_mut().find(|(other, _)| *other == tick) {
+        Some((_, sum)) => *sum += count,
+        None => ages.push((tick, count)),
+    }
 }
 
 impl DecodeCounts {
@@ -369,6 +379,12 @@ impl TrackStore for Store<'_> {
                 planted,
             }
             .advance(previous, tick, delta),
+        }
+    }
+
+    fn expect(&mut self, told: &[&TrackState]) {
+        if self.tracks.interner.is_none() {
+            OwnTracks.expect(told);
         }
     }
 

@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use band::Tolerance;
 pub(crate) use truth::{Sight, TrueView};
 
-use crate::bits::Bits;
+use crate::bits::{Bits, for_each_bit};
 use crate::truth::{Row, TickTruth, Truth};
 use band::Band;
 use lists::{Edge, EdgeLists};
@@ -74,8 +74,8 @@ pub(crate) struct ViewCheck {
     pub(crate) known: Bits,
     /// Edges read.
     pub(crate) edges: u64,
-    /// When members of the true view entered it that were not known then, and when members were lost: to be
-    /// looked up by [`Self::lacked_since`]. Sorted by [`Self::advance`].
+    /// When members of the true view entered it that were not known then, and when members were lost, but not before
+    /// the measurement: to be looked up by [`Self::lacked_since`]. Sorted by [`Self::advance`].
     lacked: Vec<(Row, Tick)>,
     lacked_sorted: usize,
     sight: Option<(Row, Sight)>,
@@ -176,7 +176,16 @@ impl ViewCheck {
 
     /// The measurement begins with `tick`.
     pub(crate) fn measure_from(&mut self, tick: Tick) {
-        self.measured_from.get_or_insert(tick);
+        if self.measured_from.is_some() {
+            return;
+        }
+        self.measured_from = Some(tick);
+        let (members, known) = (self.truth.members(), &self.known);
+        for i in 0..members.words() {
+            for_each_bit(i, members.word(i) & !known.word(i), |row| {
+                self.lacked.push((row, tick));
+            });
+        }
     }
 
     /// Edges after `tick` are of no interest: the comparison ends with the view of that tick.
@@ -204,9 +213,10 @@ impl ViewCheck {
             let tick = tick_truth.tick;
             let is_exact = self.exact_from.is_some_and(|from| tick >= from);
             let (known, lacked) = (&self.known, &mut self.lacked);
+            let is_measured = self.measured_from.is_some();
             let (lists, counts) = (&mut self.lists, &mut self.counts);
             self.truth.advance(tick_truth, observer, sight, |row, enter| {
-                if enter && !known.contains(row) {
+                if is_measured && enter && !known.contains(row) {
                     lacked.push((row, tick));
                 }
                 if is_exact {
@@ -318,7 +328,7 @@ impl ViewCheck {
         } else {
             self.known.remove(row)
         };
-        if !enter && self.truth.members().contains(row) {
+        if !enter && self.measured_from.is_some() && self.truth.members().contains(row) {
             self.lacked.push((row, tick));
         }
         if !is_news {

@@ -54,22 +54,26 @@ pub(super) const ROWS: [Row; 14] = [
     Row {
         name: "loss",
         title: "1,000 clients, 2 % loss and 80 ms each way",
-        kind: Kind::Passes("crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --loss 2 --delay 80"),
+        kind: Kind::Passes(
+            "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned --loss 2 --delay 80",
+        ),
     },
     Row {
         name: "slow",
         title: "100 slow clients among 2,000",
         kind: Kind::Pairs {
             pairs: 5,
-            without: "crowd --clients 2000 --entities 10000 --hz 5 --seconds 30",
-            with: "crowd --clients 2000 --entities 10000 --hz 5 --seconds 30 --slow 100",
+            without: "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 30 --decode interned",
+            with: "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 30 --decode interned --slow 100",
             compare: Compare::Slow { clients: 100 },
         },
     },
     Row {
         name: "churn",
         title: "100 of 2,000 clients replaced every second",
-        kind: Kind::Passes("crowd --clients 2000 --entities 10000 --hz 5 --seconds 60 --churn 100"),
+        kind: Kind::Passes(
+            "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 60 --decode interned --churn 100",
+        ),
     },
     Row {
         name: "spread",
@@ -85,7 +89,7 @@ pub(super) const ROWS: [Row; 14] = [
         name: "rebind",
         title: "4 shards, each client's address changes once",
         kind: Kind::Passes(
-            "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --shards 4 --sockets 64 --rebind",
+            "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned --shards 4 --sockets 64 --rebind",
         ),
     },
     Row {

@@ -223,13 +223,14 @@ impl CrowdSampler {
         tracks: &Tracks,
         tally: &mut Tally,
     ) {
-        let one_in = rates.codec_one_in;
+        let one_in = rates.track_one_in;
         // Shared states are compared once for all who share them.
         if !tracks.is_interned() {
             for track in seen.tracks.iter().skip(turn % one_in).step_by(one_in) {
                 tally.codec.compare_track(track.state(), moment.truth);
             }
         }
+        let one_in = rates.codec_one_in;
         for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
             let row = moment.truth.row_in(near.subject.slot, near.subject.generation);
             let at = moment.truth.at(near.tick);
@@ -249,6 +250,7 @@ impl CrowdSampler {
         tally: &mut Tally,
     ) {
         let Some(now) = ShownNow::new(moment) else { return };
+        tally.behind_ms.record(now.behind_ms(moment), 1);
         let view = moment.client.view();
         let one_in = rates.crowd_shown_one_in;
         // An odd stride over the turns meets every place sooner or later.

@@ -95,6 +95,7 @@ impl ListedSampler {
 
     pub(super) fn compare_shown(&self, moment: &Moment<'_>, turn: usize, rates: Rates, tally: &mut Tally) {
         let Some(now) = ShownNow::new(moment) else { return };
+        tally.behind_ms.record(now.behind_ms(moment), 1);
         let one_in = rates.shown_one_in;
         for one in self.subjects(moment).skip(turn % one_in).step_by(one_in) {
             now.compare(moment, one, (true, true), tally);

@@ -1,4 +1,6 @@
-//! Where a client shows a subject, compared with where it truly was at the moment that the client says it shows.
+//! Where a client shows a subject, compared with where it truly was at the moment that the client says it shows
+//! ([`myriad_client::Shown::tick`]): now less the interpolation delay, and less the quickest journey, by which a client
+//! that shares no clock with its server is behind it. By how much that is, is told beside it.
 
 use super::{Moment, STEPS_PER_METRE, Tally, UNITS};
 use crate::truth::{Row, TickTruth};
@@ -8,19 +10,22 @@ use myriad_client::Subject;
 pub(super) struct ShownNow {
     /// The client's clock: one quickest journey behind the space's.
     tick_now: f64,
-    /// The space's.
-    true_now: f64,
 }
 
 impl ShownNow {
     pub(super) fn new(moment: &Moment<'_>) -> Option<Self> {
-        let tick = moment.clock.tick_at(moment.now_us);
-        let (start_us, end_us) = (moment.clock.due_us(tick), moment.clock.due_us(tick + 1));
-        let share = moment.now_us.saturating_sub(start_us) as f64 / (end_us - start_us).max(1) as f64;
         Some(Self {
             tick_now: moment.client.tick_now(moment.now_us)?,
-            true_now: tick.0 as f64 + share,
         })
+    }
+
+    /// By how many milliseconds the client's clock is behind the space's.
+    pub(super) fn behind_ms(&self, moment: &Moment<'_>) -> f64 {
+        let tick = moment.clock.tick_at(moment.now_us);
+        let (start_us, end_us) = (moment.clock.due_us(tick), moment.clock.due_us(tick + 1));
+        let period_us = end_us.saturating_sub(start_us).max(1) as f64;
+        let share = moment.now_us.saturating_sub(start_us) as f64 / period_us;
+        (tick.0 as f64 + share - self.tick_now).max(0.0) * period_us / 1000.0
     }
 
     /// Compares one. `rings`: also by its distance from the own avatar.
@@ -32,8 +37,7 @@ impl ShownNow {
         tally: &mut Tally,
     ) {
         let shown = subject.shown(self.tick_now);
-        let then = self.true_now - (self.tick_now - shown.tick);
-        let around = moment.truth.around(then);
+        let around = moment.truth.around(shown.tick);
         let Some(truth) = around.and_then(|(older, newer, share)| between(older, newer, share, row)) else {
             return;
         };

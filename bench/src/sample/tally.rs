@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) all_ms: Histogram,
     pub(crate) shown_near: Histogram,
     pub(crate) shown_all: Histogram,
+    /// By how much clients' clocks are behind the space's.
+    pub(crate) behind_ms: Histogram,
     pub(crate) codec: CodecErrors,
     pub(crate) rings: Vec<RingTally>,
     pub(crate) client_ticks: u64,
@@ -75,6 +77,7 @@ impl Tally {
         self.all_ms.merge(&other.all_ms);
         self.shown_near.merge(&other.shown_near);
         self.shown_all.merge(&other.shown_all);
+        self.behind_ms.merge(&other.behind_ms);
         self.codec.merge(&other.codec);
         if self.rings.len() < other.rings.len() {
             self.rings.resize_with(other.rings.len(), RingTally::default);

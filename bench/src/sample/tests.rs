@@ -29,6 +29,7 @@ impl Run {
             sees: u32::MAX,
         };
         view.start(Tick(0), 0, sight);
+        view.measure_from(Tick(0));
         Self {
             stage: Stage::new(&PLACES),
             view,

@@ -4,7 +4,7 @@
 use super::ByKey;
 use super::interner::Interner;
 use super::plant::Planted;
-use myriad_client::{Advanced, TrackState};
+use myriad_client::{Advanced, Done, TrackState};
 use myriad_wire::Tick;
 use myriad_wire::codec::CodecError;
 use std::sync::{Arc, Weak};
@@ -82,7 +82,7 @@ impl Checked<'_> {
         let mut own = self.copies.take(&previous);
         let applied = own.apply(tick, delta);
         let to = self.interner.advance(previous, tick, delta, self.planted)?;
-        let is_same = applied.is_ok_and(|applied| applied == *to.applied) && own == *to.state;
+        let is_same = applied.is_ok_and(|applied| Done::from(applied) == to.done) && own == *to.state;
         self.note(is_same);
         // After a difference the copy begins anew, so that each is counted once.
         if is_same {

@@ -69,7 +69,7 @@ impl Planted {
         match wrong {
             Some((state, applied)) => Ok(Advanced {
                 state: Arc::new(state),
-                applied: Arc::new(applied),
+                done: applied.into(),
             }),
             None => store.advance(previous, tick, delta),
         }

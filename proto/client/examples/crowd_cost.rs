@@ -1,4 +1,5 @@
-//! What a client in a crowd of 10,000 costs: `cargo run --release -p myriad-client --example crowd_cost`.
+//! What a client in a crowd of 10,000 costs: `cargo run --release -p myriad-client --example crowd_cost`. A word behind
+//! that is part of a run's name, such as `many`, chooses runs.
 
 use bytes::Bytes;
 use myriad_client::{
@@ -22,7 +23,11 @@ use std::time::Instant;
 const TRACKS: u16 = 50;
 const MEMBERS: u32 = 200;
 const PERIOD: u64 = 5;
-const CLIENTS: usize = 100;
+/// Clients whose copies of the tracks stay in the caches for the most part, that share them, and that have far more
+/// copies than any cache holds.
+const CLIENTS_FEW: usize = 2;
+const CLIENTS_SHARED: usize = 100;
+const CLIENTS_MANY: usize = 1000;
 const NEAR: u32 = 120;
 
 /// Clients that hold the same state and read the same bytes share what comes of it.
@@ -69,10 +74,52 @@ fn cpu_ns() -> u64 {
     of_thread.unwrap_or_else(|| START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
 }
 
-fn cell(slot: u32, tick: u64) -> [i32; 3] {
-    let (row, column) = ((slot / 100) as i32, (slot % 100) as i32);
-    let walk = (tick as i32 * (slot as i32 % 7 - 3)) / 4;
-    [column * 4 - 200 + walk, 0, row * 4 - 200]
+/// Resident memory of this process in bytes, as Linux counts it; 0 elsewhere.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Everybody walks straight on, and turns now and then: about 9 bits are told of each.
+struct Walkers {
+    /// On the ground, in 1/64 cells, and by how much they go on in a tick.
+    ways: Vec<[[i32; 2]; 2]>,
+    random: u64,
+}
+
+impl Walkers {
+    fn new() -> Self {
+        let place = |slot: u32| [slot as i32 % 100 * 4 - 200, slot as i32 / 100 * 4 - 200];
+        let all = 0..u32::from(TRACKS) * MEMBERS;
+        Self {
+            ways: all.map(|slot| [place(slot).map(|at| at * 64), [0; 2]]).collect(),
+            random: 1,
+        }
+    }
+
+    fn step(&mut self) {
+        for [at, by] in &mut self.ways {
+            let mut draw = |below: u64| {
+                // Knuth's.
+                self.random = self
+                    .random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                ((self.random >> 33) % below) as i32
+            };
+            if draw(20) == 0 {
+                // Up to some 5 m/s a way.
+                *by = [draw(257) - 128, draw(257) - 128];
+            }
+            *at = [at[0] + by[0], at[1] + by[1]];
+        }
+    }
+
+    fn cell(&self, slot: u32) -> [i32; 3] {
+        let [[x, z], _] = self.ways[slot as usize];
+        [x >> 6, 0, z >> 6]
+    }
 }
 
 fn config() -> ClientConfig {
@@ -143,10 +190,15 @@ fn message(head: &CrowdHead, form: Form, records: &[(u16, Vec<u8>)]) -> Vec<u8> 
 fn near(tick: u64) -> Bytes {
     let told: Vec<Told> = (5_000..5_000 + NEAR)
         .map(|slot| {
-            let [x, y, z] = cell(slot, tick).map(|axis| axis << 4);
+            let (row, column) = ((slot / 100) as i32, (slot % 100) as i32);
+            let position = WirePos {
+                x: (column * 4 - 200 + tick as i32) << 4,
+                y: 0,
+                z: (row * 4 - 200) << 4,
+            };
             Told {
                 slot: Slot(slot),
-                position: WirePos { x, y, z },
+                position,
                 version: 0,
                 changed: false,
             }
@@ -172,6 +224,7 @@ fn script(ticks: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut tracks: Vec<Track> = Vec::new();
     let slots = |track: u16| (0..MEMBERS).map(move |i| i * u32::from(TRACKS) + u32::from(track));
     let mut keyframes = Vec::new();
+    let mut walkers = Walkers::new();
     for track in 0..TRACKS {
         let mut state = Track::new([0; 3], Generation(0), KindId(0));
         let joins: Vec<Join> = slots(track)
@@ -181,7 +234,7 @@ fn script(ticks: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
                     generation: Generation(0),
                     kind: KindId(0),
                 },
-                cell: cell(slot, 0),
+                cell: walkers.cell(slot),
                 before: None,
             })
             .collect();
@@ -198,10 +251,11 @@ fn script(ticks: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
     };
     let first = message(&head, Form::Keyframe, &keyframes);
     let deltas = (1..=ticks).map(|tick| {
+        walkers.step();
         let mut records = Vec::new();
         for track in 0..TRACKS {
             if (tick + u64::from(track)).is_multiple_of(PERIOD) {
-                let cells: Vec<_> = slots(track).map(|slot| cell(slot, tick)).collect();
+                let cells: Vec<_> = slots(track).map(|slot| walkers.cell(slot)).collect();
                 let mut record = Vec::new();
                 tracks[usize::from(track)].tell(Tick(tick), &[], &[], Some(&cells), &mut record);
                 records.push((track, record));
@@ -216,38 +270,63 @@ fn script(ticks: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
     (first, deltas.collect())
 }
 
-fn run(name: &str, clients: usize, store: &mut dyn TrackStore, ticks: u64) {
-    let (first, deltas) = script(ticks);
+/// Clients that have been told all tracks.
+fn begun(name: &str, clients: usize, first: &[u8], store: &mut dyn TrackStore) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..clients).map(|_| client()).collect();
-    let start = cpu_ns();
+    let (start, before) = (cpu_ns(), resident());
     let mut enters = 0u64;
     for client in &mut clients {
-        client.handle_stream(&first, 0);
+        client.handle_stream(first, 0);
         while client.poll_event_with(store).is_some() {
             enters += 1;
         }
     }
-    let ns = |start: u64, count: u64| (cpu_ns() - start) as f64 / count as f64;
     println!(
-        "{name}: {enters} enters, {:.1} ns each with decoding",
-        ns(start, enters)
+        "{name}: {enters} enters, {:.1} ns each with decoding; {} KiB a client with {} members",
+        ns_each(start, enters),
+        resident().saturating_sub(before) / clients.len() / 1024,
+        enters / clients.len() as u64,
     );
+    clients
+}
+
+fn ns_each(start: u64, count: u64) -> f64 {
+    (cpu_ns() - start) as f64 / count as f64
+}
+
+fn tell(name: &str, clients: &mut [Client], first: u64, deltas: &[Vec<u8>], store: &mut dyn TrackStore) {
+    let states = |clients: &[Client]| -> u64 {
+        let of = |client: &Client| client.counters().states.crowd;
+        clients.iter().map(of).sum()
+    };
+    let before = states(clients);
     let start = cpu_ns();
-    for (tick, delta) in (1..).zip(&deltas) {
-        for client in &mut clients {
+    for (tick, delta) in (first..).zip(deltas) {
+        for client in &mut *clients {
             client.handle_stream(delta, tick * 100_000);
             while client.poll_event_with(store).is_some() {}
         }
     }
-    let states: u64 = clients.iter().map(|client| client.counters().states.crowd).sum();
+    let states = states(clients) - before;
     let bytes: usize = deltas.iter().map(Vec::len).sum();
-    let told = states / clients.len() as u64;
     println!(
         "{name}: {states} crowd states, {:.2} ns each; {:.1} bits each; {:.1} us a client and tick",
-        ns(start, states),
-        bytes as f64 * 8.0 / told as f64,
-        ns(start, clients.len() as u64 * ticks) / 1000.0
+        ns_each(start, states),
+        bytes as f64 * 8.0 * clients.len() as f64 / states as f64,
+        ns_each(start, (clients.len() * deltas.len()) as u64) / 1000.0
     );
+}
+
+fn run(name: &str, clients: usize, store: &mut dyn TrackStore, ticks: u64) {
+    let (first, deltas) = script(ticks);
+    let mut clients = begun(name, clients, &first, store);
+    // A keyframe tells less than a telling: who has just begun is not what a crowd costs.
+    let (new, usual) = deltas.split_at(3 * PERIOD as usize);
+    tell(&format!("{name}, begun"), &mut clients, 1, new, store);
+    tell(name, &mut clients, 1 + new.len() as u64, usual, store);
+    if clients.len() > CLIENTS_SHARED {
+        return;
+    }
     let start = cpu_ns();
     for tick in ticks + 1..ticks + 301 {
         let datagram = near(tick);
@@ -260,7 +339,7 @@ fn run(name: &str, clients: usize, store: &mut dyn TrackStore, ticks: u64) {
         .iter()
         .map(|client| client.counters().states.applied[0])
         .sum();
-    println!("{name}: {near} near states, {:.1} ns each", ns(start, near));
+    println!("{name}: {near} near states, {:.1} ns each", ns_each(start, near));
     let start = cpu_ns();
     let seen: usize = clients[0]
         .view()
@@ -270,11 +349,18 @@ fn run(name: &str, clients: usize, store: &mut dyn TrackStore, ticks: u64) {
     let len = clients[0].view().len() as u64;
     println!(
         "{name}: {len} subjects looked at, {:.1} ns each ({seen})",
-        ns(start, len)
+        ns_each(start, len)
     );
 }
 
 fn main() {
-    run("own", 10, &mut OwnTracks, 50);
-    run("shared", CLIENTS, &mut Shared::default(), 50);
+    let only = std::env::args().nth(1);
+    let run = |name: &str, clients, store: &mut dyn TrackStore, ticks| {
+        if only.as_ref().is_none_or(|only| name.contains(only)) {
+            run(name, clients, store, ticks);
+        }
+    };
+    run("own, few", CLIENTS_FEW, &mut OwnTracks, 1_015);
+    run("own, many", CLIENTS_MANY, &mut OwnTracks, 65);
+    run("shared", CLIENTS_SHARED, &mut Shared::default(), 65);
 }

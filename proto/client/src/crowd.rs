@@ -38,17 +38,74 @@ pub struct TrackState {
     told: Tick,
     /// Lowest and highest per axis; `None` if nobody is in it.
     bounds: Option<[[i32; 3]; 2]>,
-    /// Per axis, in the order of members.
-    aoi: [Vec<i32>; 3],
 }
+
+/// Interest units of a cell, as a shift.
+pub(crate) const CELL_AOI_SHIFT: u32 = CELL_SHIFT - AOI_SHIFT;
 
 /// What a delta did.
 #[derive(Clone, Debug)]
 pub struct Advanced {
     /// The track after it.
     pub state: Arc<TrackState>,
-    /// Who left and who joined.
-    pub applied: Arc<Applied>,
+    /// What came to pass by it.
+    pub done: Done,
+}
+
+/// What a delta did. Nothing is allocated for the usual one, which tells everybody and changes no membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nobody left or joined.
+    Stayed {
+        /// States of members told.
+        states: u32,
+        /// Everybody was told.
+        told: bool,
+    },
+    /// Somebody did.
+    Regrouped(Arc<Applied>),
+}
+
+impl From<Applied> for Done {
+    fn from(applied: Applied) -> Self {
+        if applied.left.is_empty() && applied.joined.is_empty() {
+            Self::Stayed {
+                states: applied.states,
+                told: applied.told,
+            }
+        } else {
+            Self::Regrouped(Arc::new(applied))
+        }
+    }
+}
+
+impl Done {
+    /// States of members told, joins included.
+    #[must_use]
+    pub fn states(&self) -> u32 {
+        match self {
+            Self::Stayed { states, .. } => *states,
+            Self::Regrouped(applied) => applied.states,
+        }
+    }
+
+    /// Everybody was told.
+    #[must_use]
+    pub fn told(&self) -> bool {
+        match self {
+            Self::Stayed { told, .. } => *told,
+            Self::Regrouped(applied) => applied.told,
+        }
+    }
+
+    /// Who left and joined, if somebody did.
+    #[must_use]
+    pub fn regrouped(&self) -> Option<&Applied> {
+        match self {
+            Self::Stayed { .. } => None,
+            Self::Regrouped(applied) => Some(applied),
+        }
+    }
 }
 
 /// Where tracks are decoded: turns what is known of a track and a record into what is known then.
@@ -62,6 +119,10 @@ pub trait TrackStore {
     /// # Errors
     /// If the bytes are none.
     fn begin(&mut self, tick: Tick, keyframe: &[u8]) -> Result<Arc<TrackState>, CodecError>;
+
+    /// These are about to be advanced, in this order. For a store that has much to fetch from memory, which takes as
+    /// long for all of them at once as for one.
+    fn expect(&mut self, _states: &[&TrackState]) {}
 
     /// What `previous` becomes by a delta of `tick`.
     ///
@@ -114,6 +175,10 @@ impl TrackStore for OwnTracks {
         TrackState::from_keyframe(tick, keyframe).map(Arc::new)
     }
 
+    fn expect(&mut self, states: &[&TrackState]) {
+        states.iter().for_each(|state| state.track.touch());
+    }
+
     fn advance(
         &mut self,
         mut previous: Arc<TrackState>,
@@ -123,7 +188,7 @@ impl TrackStore for OwnTracks {
         let applied = Arc::make_mut(&mut previous).apply(tick, delta)?;
         Ok(Advanced {
             state: previous,
-            applied: Arc::new(applied),
+            done: applied.into(),
         })
     }
 }
@@ -139,7 +204,6 @@ impl TrackState {
             tick,
             told: tick,
             bounds: None,
-            aoi: Default::default(),
         };
         state.derive();
         Ok(state)
@@ -184,14 +248,6 @@ impl TrackState {
         self.bounds
     }
 
-    /// Positions of its members in interest units, per axis, in the order of [`Track::names`]: the middle of the
-    /// newest cell.
-    #[inline]
-    #[must_use]
-    pub fn aoi(&self) -> [&[i32]; 3] {
-        [&self.aoi[0], &self.aoi[1], &self.aoi[2]]
-    }
-
     /// The tick of the newest cell of the member at `place`.
     ///
     /// # Panics
@@ -199,7 +255,7 @@ impl TrackState {
     #[inline]
     #[must_use]
     pub fn state_tick(&self, place: usize) -> Tick {
-        self.tick - u64::from(self.track.motions()[place].age(0, self.tick))
+        self.tick - u64::from(self.track.age(place, 0, self.tick))
     }
 
     /// The middle of that cell.
@@ -214,21 +270,8 @@ impl TrackState {
 
     /// Everything but the track and the tick follows from these.
     fn derive(&mut self) {
-        const SHIFT: u32 = CELL_SHIFT - AOI_SHIFT;
-        let motions = self.track.motions();
-        let origin = self.track.origin();
-        for (axis, line) in self.aoi.iter_mut().enumerate() {
-            line.clear();
-            line.extend(motions.iter().map(|motion| {
-                let cell = origin[axis] + i32::from(motion.offset(0)[axis]);
-                (cell << SHIFT) + (1 << (SHIFT - 1))
-            }));
-        }
-        let low = |axis: usize| self.aoi[axis].iter().copied().min();
-        let high = |axis: usize| self.aoi[axis].iter().copied().max();
-        let all = |end: &dyn Fn(usize) -> Option<i32>| Some([end(0)?, end(1)?, end(2)?]);
-        self.bounds = all(&low).zip(all(&high)).map(|(low, high)| [low, high]);
-        let oldest = motions.iter().map(|motion| motion.age(0, self.tick)).max();
-        self.told = self.tick - u64::from(oldest.unwrap_or(0));
+        let middle = |cell: i32| (cell << CELL_AOI_SHIFT) + (1 << (CELL_AOI_SHIFT - 1));
+        self.bounds = self.track.bounds().map(|ends| ends.map(|cell| cell.map(middle)));
+        self.told = self.tick - u64::from(self.track.age_max(self.tick).unwrap_or(0));
     }
 }

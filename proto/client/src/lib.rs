@@ -27,7 +27,7 @@ pub use counters::{ByteCounters, Counters, StateCounters};
 pub use crowd::mask::Mask;
 pub use crowd::step::Step;
 pub use crowd::view::{SeenTrack, SeenTracks};
-pub use crowd::{Advanced, OwnTracks, TrackState, TrackStore};
+pub use crowd::{Advanced, Done, OwnTracks, TrackState, TrackStore};
 pub use event::{
     ClientConfig, ClientEvent, CommandError, CrowdEdges, DEFAULT_IDENTITIES_PER_TICK, IntentError,
 };

@@ -24,7 +24,7 @@ pub struct Shown {
     pub tick: f64,
     /// The moment lies behind the newest state: movement is assumed to go on for a while.
     pub extrapolated: bool,
-    /// The moment lies among states of the near tier. A subject that has just come near is shown by the crowd's a while
+    /// The moment lies between states of the near tier that follow each other, or behind the newest of all. A subject that has just come near is shown by the crowd's a while
     /// longer.
     pub near: bool,
 }

@@ -2,6 +2,10 @@
 //!
 //! Bits fill each byte from the lowest up. Variable-length integers are LEB128: seven bits a byte, low first.
 
+mod lines;
+
+pub use lines::{PADDING, ShortParts};
+
 use crate::codec::CodecError;
 
 /// Writes bits behind what a buffer already holds. [`Self::finish`] fills the last byte with zeros.
@@ -180,40 +184,6 @@ impl<'a> BitReader<'a> {
         self.ready(ones_max)?;
         self.skip(ones_max);
         self.read(plain_width)
-    }
-
-    /// Two numbers as [`Self::read_short`] reads them, one behind the other.
-    ///
-    /// # Errors
-    /// If the bits end early.
-    #[inline(always)]
-    pub fn read_two_shorts(
-        &mut self,
-        k: u32,
-        ones_max: u32,
-        plain_width: u32,
-    ) -> Result<[u32; 2], CodecError> {
-        self.refill();
-        let mask = (1u64 << k) - 1;
-        let first_ones = self.accumulator.trailing_ones();
-        if first_ones < ones_max {
-            let mut rest = self.accumulator >> (first_ones + 1);
-            let first = first_ones << k | (rest & mask) as u32;
-            rest >>= k;
-            let second_ones = rest.trailing_ones();
-            let total = first_ones + second_ones + 2 * (k + 1);
-            if second_ones < ones_max && total <= self.filled {
-                rest >>= second_ones + 1;
-                let second = second_ones << k | (rest & mask) as u32;
-                self.accumulator = rest >> k;
-                self.filled -= total;
-                return Ok([first, second]);
-            }
-        }
-        Ok([
-            self.read_short(k, ones_max, plain_width)?,
-            self.read_short(k, ones_max, plain_width)?,
-        ])
     }
 
     /// That nothing is left but the zeros of the last byte.

@@ -128,6 +128,13 @@ impl Deframer {
 
     /// Bytes arrived on the stream. Call [`Self::poll_message`] until it has none before handing in more.
     pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        if self.buffer.is_empty()
+            && let Some(prefix) = bytes.first_chunk::<LENGTH_BYTES>()
+        {
+            // At once as much as the whole message takes, which comes in several packets.
+            let length = (u32::from_le_bytes(*prefix) as usize).min(self.limit);
+            self.buffer.reserve((LENGTH_BYTES + length).max(bytes.len()));
+        }
         self.buffer.extend_from_slice(bytes);
     }
 

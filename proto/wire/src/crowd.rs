@@ -27,16 +27,20 @@
 //! Before   = ago: Short(3)  x: Short(3) z: Short(3) y: Short(0)   ticks, and zigzag of the cell before less the newest
 //! ```
 //! `Rice` is the code of [`crate::track`]. `Short(k)` is the same for up to 14 ones; 15 ones are followed by the number
-//! in 18 bits. Bits are zero-filled to the end of the last byte. [`Motion::foreseen`] and [`Habit::k`] are the rest.
+//! in 18 bits. Bits are zero-filled to the end of the last byte. `telling.rs` and [`Habit`] say what is foreseen and what `k` is.
 
 pub mod message;
+mod motions;
 mod take;
 mod tell;
+mod telling;
 
 use crate::grid::{Pos, centre};
 use crate::id::{Generation, KindId, Slot};
 use crate::{Tick, grid};
 use bincode::{Decode, Encode};
+use motions::{Motion, Motions, close_gaps};
+use std::hash::{Hash, Hasher};
 
 /// Most members of a track.
 pub const TRACK_MEMBERS_MAX: usize = 256;
@@ -69,16 +73,17 @@ pub fn middle_of(cell: [i32; 3]) -> Pos {
 /// What a track's reader knows of it: who is in it, in the order of slots, and where they were told to be.
 ///
 /// A pure function of the bytes read; two tracks that have read the same are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Track {
     /// In cells. Members' cells are told relative to it.
     origin: [i32; 3],
     /// What most members have, so that it need not be told of each.
     generation: Generation,
     kind: KindId,
-    /// Ascending, no duplicates. The other list goes along.
+    /// Ascending, no duplicates.
     names: Vec<Name>,
-    motions: Vec<Motion>,
+    /// In the same order.
+    motions: Motions,
 }
 
 /// Who a member is.
@@ -95,24 +100,15 @@ pub struct Name {
 /// Cells remembered of a member.
 pub const SAMPLES: usize = 3;
 
-/// Where a member was told to be, and how it is used to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Motion {
-    /// Newest first, less the origin. The first `count` are valid, the others zero.
-    cells: [[i16; 3]; SAMPLES],
-    /// The low 16 bits of the ticks of `cells`.
-    ticks: [u16; SAMPLES],
-    count: u8,
-    habit: Habit,
-}
-
 /// How far off either way of foreseeing a member was lately: four times the mean of |x| + |z|, in cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Whichever was less off is foreseen next. Each is of 8 bits, in numbers of 16 for the sake of vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Habit {
     /// Foreseen to go on as it went.
-    steady: u8,
+    steady: u16,
     /// Foreseen to stay where it is.
-    still: u8,
+    still: u16,
 }
 
 /// A member that a lane puts into a track.
@@ -148,93 +144,57 @@ impl Habit {
         still: 28,
     };
 
-    fn error(self) -> u8 {
-        self.steady.min(self.still)
+    /// No foresight counts as farther off.
+    const OFF_MAX: u16 = 63;
+    /// From which mean on the code has one bit more. What is to be expected of a number is `mean * 11 / 128`, and its
+    /// width in bits is the parameter.
+    const K_STEPS: [u16; 5] = [12, 24, 47, 94, 187];
+
+    #[inline(always)]
+    fn from_line(both: i16) -> Self {
+        Self {
+            steady: both as u16 & 0xff,
+            still: both as u16 >> 8,
+        }
+    }
+
+    #[inline(always)]
+    fn to_line(self) -> i16 {
+        (self.steady | self.still << 8) as i16
     }
 
     /// The parameter of the code for what is told of it: about the binary logarithm of what to expect.
-    #[inline]
-    fn k(self) -> u32 {
-        let expected = u32::from(self.error()) * 11 / 128;
-        32 - expected.leading_zeros()
+    #[inline(always)]
+    fn k(self) -> u8 {
+        let mean = self.steady.min(self.still);
+        Self::K_STEPS.iter().map(|step| u8::from(mean >= *step)).sum()
     }
 
-    #[inline]
-    fn learn(&mut self, cell: [i16; 3], guesses: [[i32; 3]; 2]) {
-        let off = |guess: [i32; 3]| {
-            let axis = |i: usize| i32::from(cell[i]).abs_diff(guess[i]);
-            (axis(0) + axis(2)).min(63) as u8
-        };
-        let towards = |mean: &mut u8, error: u8| *mean = *mean - *mean / 4 + error;
-        towards(&mut self.steady, off(guesses[0]));
-        towards(&mut self.still, off(guesses[1]));
+    /// Two to the power of [`Self::k`], as vectors like it.
+    #[inline(always)]
+    fn power(self) -> u16 {
+        let mean = self.steady.min(self.still);
+        let steps = Self::K_STEPS.iter().zip([1, 2, 4, 8, 16]);
+        steps.fold(
+            1,
+            |power, (step, more)| if mean >= *step { power + more } else { power },
+        )
     }
-}
 
-impl Motion {
-    fn new(cell: [i16; 3], tick: Tick) -> Self {
+    /// Of a member's axis: it goes on, or it stays.
+    #[inline(always)]
+    fn foresees(self, goes: i16, stays: i16) -> i16 {
+        if self.steady > self.still { stays } else { goes }
+    }
+
+    /// It was off by so much, at most [`Self::OFF_MAX`].
+    #[inline(always)]
+    fn learnt(self, steady: u16, still: u16) -> Self {
+        let towards = |mean: u16, off: u16| mean - (mean >> 2) + off;
         Self {
-            cells: [cell, [0; 3], [0; 3]],
-            ticks: [tick.0 as u16, 0, 0],
-            count: 1,
-            habit: Habit::UNKNOWN,
+            steady: towards(self.steady, steady),
+            still: towards(self.still, still),
         }
-    }
-
-    /// How many cells are known, 1 to [`SAMPLES`].
-    #[must_use]
-    pub fn samples(&self) -> usize {
-        usize::from(self.count)
-    }
-
-    /// How many ticks before `now` the `i`-th newest cell was told. `now` is at most 65,535 ticks later.
-    #[inline]
-    #[must_use]
-    pub fn age(&self, i: usize, now: Tick) -> u16 {
-        (now.0 as u16).wrapping_sub(self.ticks[i])
-    }
-
-    /// The `i`-th newest cell, less the track's origin.
-    #[inline]
-    #[must_use]
-    pub fn offset(&self, i: usize) -> [i16; 3] {
-        self.cells[i]
-    }
-
-    fn push(&mut self, cell: [i16; 3], tick: Tick) {
-        self.cells = [cell, self.cells[0], self.cells[1]];
-        self.ticks = [tick.0 as u16, self.ticks[0], self.ticks[1]];
-        self.count = (self.count + 1).min(SAMPLES as u8);
-    }
-
-    /// Where it would be in `tick` if it went on as between its last two cells, and if it stayed: in whole cells,
-    /// rounded towards zero. Height is foreseen to stay.
-    #[inline]
-    fn guesses(&self, tick: Tick) -> [[i32; 3]; 2] {
-        let now = self.cells[0].map(i32::from);
-        if self.count < 2 {
-            return [now; 2];
-        }
-        let ahead = i32::from((tick.0 as u16).wrapping_sub(self.ticks[0]));
-        let span = i32::from(self.ticks[0].wrapping_sub(self.ticks[1])).max(1);
-        // Beyond the track's reach nobody is foreseen.
-        const REACH: [i32; 2] = [i16::MIN as i32, i16::MAX as i32];
-        let axis = |i: usize| {
-            let went = now[i] - i32::from(self.cells[1][i]);
-            if ahead == span {
-                return (now[i] + went).clamp(REACH[0], REACH[1]);
-            }
-            // Each has at most 17 bits, so the product needs more than 32.
-            let goes = i64::from(went) * i64::from(ahead) / i64::from(span);
-            (i64::from(now[i]) + goes).clamp(i64::from(REACH[0]), i64::from(REACH[1])) as i32
-        };
-        [[axis(0), now[1], axis(2)], now]
-    }
-
-    /// What of [`Self::guesses`] is foreseen.
-    #[inline]
-    fn foreseen(&self, guesses: [[i32; 3]; 2]) -> [i32; 3] {
-        guesses[usize::from(self.habit.steady > self.habit.still)]
     }
 }
 
@@ -274,16 +234,56 @@ impl Track {
         &self.names
     }
 
-    /// Where they were told to be, in the order of [`Self::names`].
-    #[must_use]
-    pub fn motions(&self) -> &[Motion] {
-        &self.motions
+    /// Brings what a telling needs into the cache. For whoever has thousands of tracks and knows which ones come next.
+    pub fn touch(&self) {
+        self.motions.touch();
     }
 
     /// The place of the member in `slot`.
     #[must_use]
     pub fn place(&self, slot: Slot) -> Option<usize> {
         self.names.binary_search_by_key(&slot, |name| name.slot).ok()
+    }
+
+    /// How many cells are known of the member at `place`, 1 to [`SAMPLES`].
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[inline]
+    #[must_use]
+    pub fn samples(&self, place: usize) -> usize {
+        usize::from(self.motions.stamps(place).count)
+    }
+
+    /// How many ticks before `now` its `i`-th newest cell was told. `now` is at most 65,535 ticks later.
+    ///
+    /// # Panics
+    /// If there is no such member, or fewer cells are known.
+    #[inline]
+    #[must_use]
+    pub fn age(&self, place: usize, i: usize, now: Tick) -> u16 {
+        let stamps = self.motions.stamps(place);
+        assert!(i < usize::from(stamps.count), "only so many cells are known");
+        (now.0 as u16).wrapping_sub(stamps.ticks[i])
+    }
+
+    /// The ages of all newest cells, each with how many have it, which is more than one for the first only.
+    pub fn ages(&self, now: Tick) -> impl Iterator<Item = (u16, usize)> {
+        self.motions.ages(now)
+    }
+
+    /// The greatest age of a member's newest cell; `None` if nobody is in it.
+    #[inline]
+    #[must_use]
+    pub fn age_max(&self, now: Tick) -> Option<u16> {
+        self.motions.age_max(now)
+    }
+
+    /// The newest cells of all members less the origin, per axis, in the order of [`Self::names`].
+    #[inline]
+    #[must_use]
+    pub fn offsets(&self) -> [&[i16]; 3] {
+        self.motions.newest()
     }
 
     /// The `i`-th newest cell told of the member at `place`.
@@ -293,9 +293,9 @@ impl Track {
     #[inline]
     #[must_use]
     pub fn cell(&self, place: usize, i: usize) -> [i32; 3] {
-        let motion = &self.motions[place];
-        assert!(i < motion.samples(), "only so many cells are known");
-        std::array::from_fn(|axis| self.origin[axis] + i32::from(motion.cells[i][axis]))
+        assert!(i < self.samples(place), "only so many cells are known");
+        let offset = self.motions.offset(place, i);
+        std::array::from_fn(|axis| self.origin[axis] + i32::from(offset[axis]))
     }
 
     /// The middle of that cell.
@@ -311,33 +311,20 @@ impl Track {
     /// Lowest and highest newest cell per axis; `None` if nobody is in it.
     #[must_use]
     pub fn bounds(&self) -> Option<[[i32; 3]; 2]> {
-        let first = self.motions.first()?.cells[0];
-        let (low, high) = self.motions.iter().fold((first, first), |(low, high), motion| {
-            let cell = motion.cells[0];
-            (
-                std::array::from_fn(|i| low[i].min(cell[i])),
-                std::array::from_fn(|i| high[i].max(cell[i])),
-            )
-        });
-        let whole = |cell: [i16; 3]| std::array::from_fn(|i| self.origin[i] + i32::from(cell[i]));
-        Some([whole(low), whole(high)])
+        let ends = self.motions.ends()?;
+        let end = |end: usize| std::array::from_fn(|axis| self.origin[axis] + i32::from(ends[axis][end]));
+        Some([end(0), end(1)])
     }
 
-    fn remove(&mut self, leaves: impl Fn(&Name) -> bool) {
-        let mut kept = 0;
-        for place in 0..self.names.len() {
-            if !leaves(&self.names[place]) {
-                self.names.swap(kept, place);
-                self.motions.swap(kept, place);
-                kept += 1;
-            }
-        }
+    /// Those at the places `gone`, ascending, leave.
+    fn remove(&mut self, gone: &[u8]) {
+        let kept = close_gaps(&mut self.names, gone);
         self.names.truncate(kept);
-        self.motions.truncate(kept);
+        self.motions.remove(gone);
     }
 
     /// `None` if somebody has the slot.
-    fn insert(&mut self, name: Name, motion: Motion) -> Option<()> {
+    fn insert(&mut self, name: Name, motion: &Motion) -> Option<()> {
         let place = self
             .names
             .binary_search_by_key(&name.slot, |name| name.slot)
@@ -348,11 +335,11 @@ impl Track {
     }
 }
 
-impl Motion {
-    fn set_before(&mut self, cell: [i16; 3], ago: u16) {
-        self.cells[1] = cell;
-        self.ticks[1] = self.ticks[0].wrapping_sub(ago);
-        self.count = 2;
+impl Hash for Track {
+    /// Of what tells most tracks apart: who is in them, and where.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.origin, self.generation, self.kind, &self.names).hash(state);
+        self.offsets().hash(state);
     }
 }
 
@@ -377,5 +364,7 @@ const SHORT_BITS: u32 = 18;
 // Positions and cells are shifts of each other, so the middle of a cell is on every finer grid's edge or middle.
 const _: () = assert!(CELL_SHIFT > grid::WIRE_SHIFT);
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -253,7 +253,7 @@ impl Crowd {
         }
         let track = &self.live(id).track;
         let place = track.place(slot).expect("a seat is a membership");
-        Some((track.cell(place, 0), track.motions()[place].age(0, now)))
+        Some((track.cell(place, 0), track.age(place, 0, now)))
     }
 
     /// Gives seats to those who need one.

@@ -274,8 +274,14 @@ pub(crate) fn shown(
         };
         count += 1;
     }
-    let states = &states[..count];
-    let (last, first) = (states[0].tick, states[count - 1].tick);
+    // Between states that do not follow each other the track's cells know better.
+    let apart = |pair: &[Waypoint]| pair[0].tick - pair[1].tick > NEAR_DELAY_TICKS as f64;
+    let run = states[..count]
+        .windows(2)
+        .position(apart)
+        .map_or(count, |at| at + 1);
+    let states = &states[..run];
+    let (last, first) = (states[0].tick, states[run - 1].tick);
     let mut way = [cells[0]; 6];
     let newer = cells.iter().filter(|cell| cell.tick > last);
     let older = cells.iter().filter(|cell| cell.tick < first);
@@ -285,8 +291,12 @@ pub(crate) fn shown(
         length += 1;
     }
     let tick = moment(now, last, entry.note.since, period);
+    let follow = |pair: &[Waypoint]| {
+        pair[0].tick - pair[1].tick <= 1.0 && (pair[1].tick..=pair[0].tick).contains(&tick)
+    };
+    let is_newest = tick >= last && way[0].tick == last;
     Shown {
-        near: tick >= first,
+        near: is_newest || states.windows(2).any(follow),
         ..along(&way[..length], tick, 0.0)
     }
 }

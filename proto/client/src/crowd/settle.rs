@@ -1,6 +1,7 @@
 //! The second step of a crowd message: who of those who joined a track is in view already, and who leaves of those
 //! who are in none any more.
 
+use super::Done;
 use super::mask::Mask;
 use super::rule::Sight;
 use super::view::{Crowd, SeenTrack, subject};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub(super) enum Joined {
     /// Everybody: it is new.
     All,
-    Some(Arc<Applied>),
+    Some(Done),
 }
 
 /// A message while it takes effect.
@@ -109,8 +110,8 @@ impl Crowd {
                         self.settle_join(at, place, *name, turn, tick, listed, counters)?;
                     }
                 }
-                Joined::Some(applied) => {
-                    for name in &applied.joined {
+                Joined::Some(done) => {
+                    for name in done.regrouped().map_or(&[][..], |applied| &applied.joined) {
                         let place = state.track().place(name.slot);
                         // It may have left again within the message.
                         if let Some(place) = place.filter(|place| state.track().names()[*place] == *name) {
@@ -147,6 +148,7 @@ impl Crowd {
                     self.near.resume(subject, motion);
                 }
                 self.slots.insert(lane, name.slot)?;
+                self.slots.set_hint(lane, name.slot, self.tracks[at].track);
                 self.in_view += 1;
                 self.tracks[at].in_view.set(place);
             } else if let Some(old) = listed.other_life(subject) {
@@ -160,6 +162,7 @@ impl Crowd {
             let lost = &mut turn.limbo[lost];
             lost.found = true;
             if lost.subject == subject {
+                self.slots.set_hint(lane, name.slot, self.tracks[at].track);
                 self.tracks[at].in_view.set(place);
             } else {
                 let old = lost.subject;

@@ -135,7 +135,9 @@ impl Crowd {
             for place in places.iter() {
                 let track = &self.tracks[at];
                 let (lane, slot) = (track.lane, track.name(place).slot);
+                let id = track.track;
                 self.slots.insert(lane, slot)?;
+                self.slots.set_hint(lane, slot, id);
                 self.in_view += 1;
             }
         }

@@ -5,7 +5,7 @@
 //! have been found elsewhere or the change is complete. `message.rs` makes the changes.
 
 use super::TrackState;
-use super::identity::Identities;
+use super::identity::{Identities, UNSURE_TICKS};
 use super::mask::{Mask, SlotBits};
 use super::message::Telling;
 use super::near::{NEAR_TICKS, Near, Waypoint, shown};
@@ -23,8 +23,9 @@ use myriad_wire::{EntityId, LaneHandle, Pos, Slot, SubjectRef, Tick};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// By how far a near subject may have gone from its track's box, in interest units, to be looked for there first: 4 m.
-const AROUND_AOI: i32 = 128;
+/// That the version known is still the one heard is noted once in so many ticks.
+const HEAR_TICKS: u64 = 16;
+const _: () = assert!(4 * HEAR_TICKS < UNSURE_TICKS, "also if some are lost");
 
 /// How the view is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -229,31 +230,26 @@ impl Crowd {
         self.tracks.binary_search_by_key(&key, SeenTrack::key)
     }
 
-    /// Which track holds the slot in view, and where. As many steps as there are tracks.
+    /// Which track holds the slot in view, and where: most often the one that the hint says, else a search of all.
     fn holder(&self, lane: LaneHandle, slot: Slot) -> Option<(&SeenTrack, usize)> {
         if !self.slots.contains(lane, slot) {
             return None;
         }
+        let hint = self.slots.hint(lane, slot);
+        let hinted = self.tracks.iter().find_map(|track| {
+            let is_meant = track.lane == lane && Some(track.track.0 as u8) == hint;
+            is_meant
+                .then(|| track.seen_place(slot))
+                .flatten()
+                .map(|place| (track, place))
+        });
+        hinted.or_else(|| self.search(lane, slot))
+    }
+
+    fn search(&self, lane: LaneHandle, slot: Slot) -> Option<(&SeenTrack, usize)> {
         self.all_tracks()
             .filter(|track| track.lane == lane)
             .find_map(|track| Some((track, track.seen_place(slot)?)))
-    }
-
-    /// The same of a slot in view whose subject is at `at` or was lately: looks first at tracks around there.
-    fn holder_near(&self, lane: LaneHandle, slot: Slot, at: Pos) -> Option<(&SeenTrack, usize)> {
-        let at = at.to_aoi();
-        let is_around = |track: &&SeenTrack| {
-            track.state.bounds_aoi().is_some_and(|[low, high]| {
-                (0..3).all(|i| at[i] >= low[i] - AROUND_AOI && at[i] <= high[i] + AROUND_AOI)
-            })
-        };
-        let around = self
-            .tracks
-            .iter()
-            .filter(|track| track.lane == lane)
-            .filter(is_around)
-            .find_map(|track| Some((track, track.seen_place(slot)?)));
-        around.or_else(|| self.holder(lane, slot))
     }
 
     pub(crate) fn get(&self, subject: SubjectRef) -> Option<(&SeenTrack, usize)> {
@@ -400,7 +396,7 @@ impl Crowd {
                     }
                 },
                 None => {
-                    let Some((track, place)) = self.holder_near(lane, state.slot, state.position) else {
+                    let Some((track, place)) = self.holder(lane, state.slot) else {
                         continue;
                     };
                     let subject = track.subject(place);
@@ -416,6 +412,12 @@ impl Crowd {
             applied += 1;
             if let Some(version) = state.version {
                 let note = self.near.note_mut(at);
+                // Most often it is the one that was heard before. Whether that is known changes with an answer only, and
+                // that it still is need not be noted every tick.
+                let is_due = (tick.0 ^ u64::from(state.slot.0)).is_multiple_of(HEAR_TICKS);
+                if note.version == Some(version) && !(note.is_known && is_due) {
+                    continue;
+                }
                 let subject = SubjectRef {
                     lane,
                     slot: state.slot,
@@ -432,15 +434,14 @@ impl Crowd {
     /// Where the member at `place` is shown at `now`.
     pub(crate) fn shown(&self, track: &SeenTrack, place: usize, newest: Tick, now: f64) -> Shown {
         let state = &track.state;
-        let motion = &state.track().motions()[place];
         let mut cells = [Waypoint {
             tick: 0.0,
             position: Pos::default(),
         }; SAMPLES];
-        let count = motion.samples();
+        let count = state.track().samples(place);
         for (i, cell) in cells[..count].iter_mut().enumerate() {
             *cell = Waypoint {
-                tick: (state.tick() - u64::from(motion.age(i, state.tick()))).0 as f64,
+                tick: (state.tick() - u64::from(state.track().age(place, i, state.tick()))).0 as f64,
                 position: state.track().position(place, i),
             };
         }

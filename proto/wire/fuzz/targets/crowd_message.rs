@@ -79,8 +79,8 @@ fn take(record: Record<'_>, tick: myriad_wire::Tick, tracks: &mut Tracks) {
 fn look_at(track: &Track) {
     assert!(track.len() <= TRACK_MEMBERS_MAX && track.names().is_sorted_by(|a, b| a.slot < b.slot));
     assert_eq!(track.bounds().is_some(), !track.is_empty());
-    for (place, motion) in track.motions().iter().enumerate() {
-        for i in 0..motion.samples() {
+    for place in 0..track.len() {
+        for i in 0..track.samples(place) {
             let _ = track.position(place, i);
         }
     }

@@ -182,7 +182,7 @@ impl History {
         if told {
             for (place, cell) in cells.iter().enumerate() {
                 // Who was told 65,536 ticks ago counts as told just now.
-                assert!(self.reader.cell(place, 0) == *cell || self.reader.motions()[place].age(0, self.tick) == 0);
+                assert!(self.reader.cell(place, 0) == *cell || self.reader.age(place, 0, self.tick) == 0);
             }
         }
         if let Some(newcomer) = &mut self.newcomer {
@@ -244,9 +244,9 @@ fn hear(track: &mut Track, tick: Tick, record: &[u8]) {
 fn look_at(track: &Track, tick: Tick) {
     assert!(track.len() <= TRACK_MEMBERS_MAX && track.names().is_sorted_by(|a, b| a.slot < b.slot));
     assert_eq!(track.bounds().is_some(), !track.is_empty());
-    for (place, motion) in track.motions().iter().enumerate() {
-        for i in 0..motion.samples() {
-            let _ = (track.position(place, i), motion.age(i, tick));
+    for place in 0..track.len() {
+        for i in 0..track.samples(place) {
+            let _ = (track.position(place, i), track.age(place, i, tick));
         }
     }
     let mut keyframe = Vec::new();

@@ -1,11 +1,13 @@
 //! Writing a track: its deltas and keyframes. Their layout stands in [`super`].
 
+use super::motions::BLOCK;
+use super::telling::{Prophet, aside_in, climb, expected, learn};
 use super::{
     AXES, HAS_JOINS, HAS_LEAVES, HAS_STATES, Join, Motion, Name, SHORT_BITS, SHORT_ONES, TRACK_MEMBERS_MAX,
     Track, zigzag,
 };
 use crate::Tick;
-use crate::bits::{BitWriter, put_varint, put_zigzag};
+use crate::bits::{BitWriter, ShortParts, put_varint, put_zigzag};
 use crate::id::Slot;
 
 impl Track {
@@ -52,12 +54,14 @@ impl Track {
         bits.write(leaves.len() as u32 - 1, 8);
         bits.write(k, 4);
         let mut next = 0;
+        let mut gone = Vec::with_capacity(leaves.len());
         for slot in leaves {
             let place = self.place(*slot).expect("who leaves is a member");
             bits.write_rice((place - next) as u32, k);
+            gone.push(place as u8);
             next = place + 1;
         }
-        self.remove(|name| leaves.binary_search(&name.slot).is_ok());
+        self.remove(&gone);
     }
 
     fn tell_joins(&mut self, tick: Tick, joins: &[Join], bits: &mut BitWriter<'_>) {
@@ -75,6 +79,7 @@ impl Track {
         let widths = widths_of(offsets.iter());
         bits.write(joins.len() as u32 - 1, 8);
         bits.write(slot_width, 6);
+        self.motions.reserve(joins.len());
         for width in widths {
             bits.write(width, 5);
         }
@@ -82,14 +87,14 @@ impl Track {
             bits.write(join.name.slot.0, slot_width);
             self.write_name(join.name, bits);
             write_offset(offset, widths, bits);
-            let mut motion = Motion::new(offset, tick);
+            let mut motion = Motion::new(offset, tick.0 as u16);
             bits.write(u32::from(join.before.is_some()), 1);
             if let Some((cell, ago)) = join.before {
                 assert!(ago > 0, "a cell before is of a tick before");
                 motion.set_before(self.offset_of(cell), ago);
                 write_before(&motion, bits);
             }
-            self.insert(join.name, motion)
+            self.insert(join.name, &motion)
                 .expect("who joins is not a member yet");
         }
     }
@@ -115,27 +120,41 @@ impl Track {
     fn tell_states(&mut self, tick: Tick, cells: &[[i32; 3]], bits: &mut BitWriter<'_>) {
         assert_eq!(cells.len(), self.len(), "a cell for each member");
         let offsets: Vec<[i16; 3]> = cells.iter().map(|cell| self.offset_of(*cell)).collect();
-        let is_level = offsets
-            .iter()
-            .zip(&self.motions)
-            .all(|(offset, motion)| offset[1] == motion.cells[0][1]);
+        let heights = offsets.iter().map(|offset| offset[1]);
+        let is_level = heights.eq(self.motions.newest()[1].iter().copied());
         bits.write(u32::from(is_level), 1);
-        for (motion, offset) in self.motions.iter_mut().zip(offsets) {
-            if motion.ticks[0] == tick.0 as u16 {
-                continue;
+        let aside = self.motions.told_in(tick);
+        let is_shared = is_level && aside.is_empty();
+        let mut rows = self.motions.rows();
+        let mut prophet = Prophet::new(tick, &rows);
+        for (block, offsets) in offsets.chunks(BLOCK).enumerate() {
+            let foreseen = prophet.foresee(&rows, block);
+            let is_aside = aside_in(block * BLOCK, &aside);
+            let mut differences = [ShortParts::ZEROS; 3];
+            for (i, offset) in offsets.iter().enumerate() {
+                if is_aside >> i & 1 == 1 {
+                    continue;
+                }
+                let expected = expected(&rows, block, &foreseen, i);
+                let off = |axis: usize| zigzag(i32::from(offset[axis]) - i32::from(expected[axis]));
+                let k = u32::from(foreseen.k[i]);
+                write_short(off(0), k, bits);
+                write_short(off(2), k, bits);
+                if !is_level {
+                    write_short(off(1), 1, bits);
+                }
+                for (line, (axis, n)) in differences.iter_mut().zip([(0, k), (2, k), (1, 1)]) {
+                    // Those that need more bits come back as the same cell.
+                    let off = i32::from(offset[axis].wrapping_sub(expected[axis]));
+                    line.set(i, zigzag(off) as u16, n);
+                }
             }
-            let guesses = motion.guesses(tick);
-            let foreseen = motion.foreseen(guesses);
-            let off = |axis: usize| zigzag(i32::from(offset[axis]) - foreseen[axis]);
-            let k = motion.habit.k();
-            write_short(off(0), k, bits);
-            write_short(off(2), k, bits);
-            if !is_level {
-                write_short(off(1), 1, bits);
+            learn(&mut rows, block, &foreseen, &differences);
+            if !is_shared {
+                climb(&mut rows, block, &differences);
             }
-            motion.habit.learn(offset, guesses);
-            motion.push(offset, tick);
         }
+        self.motions.push(tick, is_shared, &aside);
     }
 
     /// Appends everything that a newcomer in `tick` must know: [`Self::from_keyframe`] gives the track as it is, but
@@ -149,22 +168,27 @@ impl Track {
         put_varint(out, self.len() as u64);
         let Some(last) = self.names.last() else { return };
         let gap_k = rice_k((last.slot.0 - (self.len() as u32 - 1)) / self.len() as u32);
-        let widths = widths_of(self.motions.iter().map(|motion| &motion.cells[0]));
+        let motions: Vec<Motion> = (0..self.len()).map(|place| self.motions.get(place)).collect();
+        let widths = widths_of(motions.iter().map(|motion| &motion.cells[0]));
         let mut bits = BitWriter::new(out);
         bits.write(gap_k, 5);
         for width in widths {
             bits.write(width, 5);
         }
         let mut next = 0;
-        for (name, motion) in self.names.iter().zip(&self.motions) {
+        for (name, motion) in self.names.iter().zip(&motions) {
             bits.write_rice(name.slot.0 - next, gap_k);
             // Behind the last slot there is comes none.
             next = name.slot.0.wrapping_add(1);
             self.write_name(*name, &mut bits);
             write_offset(motion.cells[0], widths, &mut bits);
-            write_short(u32::from(motion.age(0, tick)), 3, &mut bits);
-            bits.write(u32::from(motion.count > 1), 1);
-            if motion.count > 1 {
+            write_short(
+                u32::from((tick.0 as u16).wrapping_sub(motion.stamps.ticks[0])),
+                3,
+                &mut bits,
+            );
+            bits.write(u32::from(motion.stamps.count > 1), 1);
+            if motion.stamps.count > 1 {
                 write_before(motion, &mut bits);
             }
             bits.write(u32::from(motion.habit.steady), 8);
@@ -175,7 +199,8 @@ impl Track {
 }
 
 fn write_before(motion: &Motion, bits: &mut BitWriter<'_>) {
-    write_short(u32::from(motion.ticks[0].wrapping_sub(motion.ticks[1])), 3, bits);
+    let ticks = motion.stamps.ticks;
+    write_short(u32::from(ticks[0].wrapping_sub(ticks[1])), 3, bits);
     for (axis, k) in AXES {
         let difference = i32::from(motion.cells[1][axis]) - i32::from(motion.cells[0][axis]);
         write_short(zigzag(difference), k, bits);

@@ -134,7 +134,7 @@ proptest! {
             if step.told.is_some() {
                 for (place, (_, cell)) in writer.model.values().enumerate() {
                     prop_assert_eq!(reader.cell(place, 0), *cell);
-                    prop_assert_eq!(reader.motions()[place].age(0, writer.tick), 0);
+                    prop_assert_eq!(reader.age(place, 0, writer.tick), 0);
                 }
             }
             if let Some((track, is_equal)) = &mut newcomer {

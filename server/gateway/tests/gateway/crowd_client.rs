@@ -95,10 +95,9 @@ impl CrowdModel {
 /// foreseen, and only they are in a keyframe.
 pub(crate) fn same(track: &Track, truth: &Track, now: Tick) -> bool {
     let known = |track: &Track, place: usize| {
-        let motion = track.motions()[place];
-        let samples = motion.samples().min(2);
+        let samples = track.samples(place).min(2);
         (0..samples)
-            .map(|i| (track.cell(place, i), motion.age(i, now)))
+            .map(|i| (track.cell(place, i), track.age(place, i, now)))
             .collect::<Vec<_>>()
     };
     track.names() == truth.names() && (0..truth.len()).all(|place| known(track, place) == known(truth, place))

@@ -110,8 +110,7 @@ impl Reader {
 
 fn join_of(track: &Track, name: Name, now: Tick) -> Join {
     let place = track.place(name.slot).expect("just joined");
-    let motion = &track.motions()[place];
-    let before = (motion.samples() > 1).then(|| (track.cell(place, 1), motion.age(1, now)));
+    let before = (track.samples(place) > 1).then(|| (track.cell(place, 1), track.age(place, 1, now)));
     Join {
         name,
         cell: track.cell(place, 0),
@@ -295,12 +294,12 @@ impl World {
         for (layers, track) in reader.tracks.values() {
             assert!(!track.is_empty() && track.len() <= TRACK_MEMBERS_MAX);
             for (place, name) in track.names().iter().enumerate() {
-                let age = u64::from(track.motions()[place].age(0, self.now));
+                let age = u64::from(track.age(place, 0, self.now));
                 assert!(age < self.crowd.period_ticks(), "{age} ticks old");
                 let then = &self.history[&Tick(self.now.0 - age)];
                 assert_eq!(then.get(name), Some(&track.cell(place, 0)), "{name:?}");
-                if track.motions()[place].samples() > 1 && !self.has_long_jump {
-                    let age = u64::from(track.motions()[place].age(1, self.now));
+                if track.samples(place) > 1 && !self.has_long_jump {
+                    let age = u64::from(track.age(place, 1, self.now));
                     let then = &self.history[&Tick(self.now.0 - age)];
                     assert_eq!(then.get(name), Some(&track.cell(place, 1)), "{name:?} before");
                 }
@@ -415,7 +414,7 @@ fn who_walks_a_little_outside_stays_and_who_goes_on_moves_with_what_was_told_of_
         world.check(&reader, 0);
         let has = |(id, (_, track)): (&TrackId, &(u32, Track))| {
             let place = track.place(Slot(0))?;
-            Some((*id, track.motions()[place].samples()))
+            Some((*id, track.samples(place)))
         };
         reader.tracks.iter().find_map(has).expect("in a track")
     };

@@ -74,7 +74,7 @@ impl Mirror {
         let mut members = BTreeMap::new();
         for (layers, track) in self.tracks.values() {
             for (place, name) in track.names().iter().enumerate() {
-                let age = track.motions()[place].age(0, self.tick);
+                let age = track.age(place, 0, self.tick);
                 assert!(age < period);
                 let known = members.insert(name.slot, (name.generation, *layers, track.cell(place, 0), age));
                 assert!(known.is_none(), "in one track");

@@ -221,8 +221,8 @@ impl Reader {
 
 /// Every member's newest cell is the one that it was in when it was told.
 fn check_cells(track: &Track, epoch: LaneEpoch, tick: Tick, history: &History) -> Checked {
-    for (place, (name, motion)) in track.names().iter().zip(track.motions()).enumerate() {
-        let told = tick - u64::from(motion.age(0, tick));
+    for (place, name) in track.names().iter().enumerate() {
+        let told = tick - u64::from(track.age(place, 0, tick));
         let truth = history.demand(epoch, told)?;
         let life = truth.lives.get(&name.slot);
         let life = life.filter(|life| life.generation == name.generation);

@@ -170,6 +170,9 @@ impl Told {
             | ClientEvent::CommandResult { .. }
             | ClientEvent::Corrected { .. }
             | ClientEvent::Closed(_) => {}
+            ClientEvent::EnterTogether { .. } | ClientEvent::EventOf { .. } => {
+                unreachable!("its clients are told one by one")
+            }
         }
         // In a crowd a tick takes effect before it is told, and while a view is listed anew, who was replaced is gone
         // before its leave is told. Then it is looked at when all has been told.

@@ -313,6 +313,9 @@ impl Cluster {
                 | ClientEvent::Identity { .. }
                 | ClientEvent::Owner { .. }
                 | ClientEvent::Corrected { .. } => {}
+                ClientEvent::EnterTogether { .. } | ClientEvent::EventOf { .. } => {
+                    unreachable!("its clients are told one by one")
+                }
             }
         }
         let (client, notes) = (&connection.client, &connection.notes);

@@ -212,7 +212,7 @@ impl Stage {
         let mut all = BTreeMap::new();
         for (id, track) in &self.tracks {
             for (place, name) in track.names().iter().enumerate() {
-                let ago = track.motions()[place].age(0, Tick(self.tick));
+                let ago = track.age(place, 0, Tick(self.tick));
                 all.insert((name.slot.0, name.generation.0), (*id, track.cell(place, 0), ago));
             }
         }
