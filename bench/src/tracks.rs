@@ -61,8 +61,8 @@ pub(crate) struct Tracks {
 pub(crate) struct CrowdFacts {
     /// How many were told when.
     pub(crate) ages: Vec<(Tick, u32)>,
-    /// By slot: the track, the place in it, and when it was told.
-    places: Vec<Option<(u16, u16, Tick)>>,
+    /// By slot: the track, the place in it, and which of the ages: small, since it is looked up for each near one.
+    places: Vec<(u16, u8, u8)>,
 }
 
 struct SharedCrowd {
@@ -261,6 +261,9 @@ impl Tracks {
 }
 
 impl CrowdFacts {
+    /// Of a slot that nobody has.
+    const NOWHERE: (u16, u8, u8) = (0, 0, u8::MAX);
+
     fn of(tracks: &[SeenTrack]) -> Self {
         let (mut ages, mut places) = (Vec::<(Tick, u32)>::new(), Vec::new());
         for (i, track) in tracks.iter().enumerate() {
@@ -271,9 +274,12 @@ impl CrowdFacts {
             for (place, name) in state.track().names().iter().enumerate() {
                 let (slot, tick) = (name.slot.0 as usize, state.state_tick(place));
                 if places.len() <= slot {
-                    places.resize(slot + 1, None);
+                    places.resize(slot + 1, Self::NOWHERE);
                 }
-                places[slot] = Some((i as u16, place as u16, tick));
+                let age = ages.iter().position(|(other, _)| *other == tick);
+                if let Some(age) = age.and_then(|age| u8::try_from(age).ok()) {
+                    places[slot] = (i as u16, place as u8, age);
+                }
             }
         }
         Self { ages, places }
@@ -282,7 +288,8 @@ impl CrowdFacts {
     /// The track that holds the slot, the place in it, and when it was told.
     #[inline]
     pub(crate) fn find(&self, slot: Slot) -> Option<(usize, usize, Tick)> {
-        let (track, place, tick) = (*self.places.get(slot.0 as usize)?)?;
+        let (track, place, age) = *self.places.get(slot.0 as usize)?;
+        let (tick, _) = *self.ages.get(usize::from(age))?;
         Some((usize::from(track), usize::from(place), tick))
     }
 }

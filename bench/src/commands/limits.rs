@@ -65,7 +65,9 @@ pub(super) fn limits(plan: &Plan) -> Vec<Limit> {
     if plan.churn_per_s > 0.0 {
         most("ghosts", "/churn/ghosts", None, 0.0);
     }
-    if plan.weather.is_none() {
+    // Bad weather and newcomers have their own; those who are spread over a space are asked for edges.
+    let is_steady = plan.weather.is_none() && plan.churn_per_s == 0.0;
+    if is_steady && plan.views == Views::Crowd {
         most("all_covered", "/all_covered_s", None, plan.run.join_allowance);
         let near_ms = NEAR_P99_MS.max(1_500.0 / plan.run.hz);
         most("staleness_near_p99", "/staleness_ms/near/p99", None, near_ms);

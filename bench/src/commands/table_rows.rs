@@ -63,8 +63,8 @@ pub(super) const ROWS: [Row; 14] = [
         title: "100 slow clients among 2,000",
         kind: Kind::Pairs {
             pairs: 5,
-            without: "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 30 --decode interned",
-            with: "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 30 --decode interned --slow 100",
+            without: "crowd --clients 2000 --entities 10000 --hz 5 --seconds 30 --decode interned",
+            with: "crowd --clients 2000 --entities 10000 --hz 5 --seconds 30 --decode interned --slow 100",
             compare: Compare::Slow { clients: 100 },
         },
     },
@@ -72,7 +72,7 @@ pub(super) const ROWS: [Row; 14] = [
         name: "churn",
         title: "100 of 2,000 clients replaced every second",
         kind: Kind::Passes(
-            "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 60 --decode interned --churn 100",
+            "crowd --clients 2000 --entities 10000 --hz 5 --seconds 60 --decode interned --churn 100",
         ),
     },
     Row {

@@ -9,7 +9,7 @@
 //! client, some 1.5 us per 1,000 entities.
 
 use super::ViewCounts;
-use super::truth::{Sight, for_each_distance2, is_everybody_within, seen_word};
+use super::truth::{Sight, for_each_distance2, is_everybody_within, seen_word, within};
 use crate::bits::{Bits, for_each_bit};
 use crate::truth::{Row, TickTruth};
 use myriad_wire::Tick;
@@ -94,15 +94,25 @@ impl Band {
             counts,
         };
         let (inner2, outer2) = tolerance.limits2(sight);
+        let (mut musts, mut mays) = (Bits::default(), Bits::default());
+        let is_found = !everybody
+            && within(truth, observer, outer2, |row, d2| {
+                mays.insert(row);
+                if d2 <= inner2 {
+                    musts.insert(row);
+                }
+            });
         for i in 0..truth.alive.words().max(known.words()) {
             let (must, may) = if everybody {
                 (truth.alive.word(i), truth.alive.word(i))
             } else {
-                let (mut must, mut may) = (0, 0);
-                for_each_distance2(truth, observer, i, |bit, d2| {
-                    must |= if d2 <= inner2 { bit } else { 0 };
-                    may |= if d2 <= outer2 { bit } else { 0 };
-                });
+                let (mut must, mut may) = (musts.word(i), mays.word(i));
+                if !is_found {
+                    for_each_distance2(truth, observer, i, |bit, d2| {
+                        must |= if d2 <= inner2 { bit } else { 0 };
+                        may |= if d2 <= outer2 { bit } else { 0 };
+                    });
+                }
                 (seen_word(truth, sight, i, must), seen_word(truth, sight, i, may))
             };
             let (lacks, surplus) = (must & !known.word(i), known.word(i) & !may);

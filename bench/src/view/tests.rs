@@ -1,6 +1,6 @@
 //! The true view and its edges, told well and badly.
 
-use super::truth::{is_everybody_within, near_word};
+use super::truth::{is_everybody_within, near_by_grid, near_word};
 use super::*;
 use crate::truth::tests::{told, truth};
 use myriad_wire::truth::TruthTick;
@@ -240,4 +240,43 @@ fn the_short_cut_for_a_crowd_within_the_radius_gives_the_same_view() {
     }
     assert!(is_everybody_within(tick, 20, 1000), "the short cut is taken");
     assert!(!is_everybody_within(tick, 20, 200), "and it is not always");
+}
+
+#[test]
+fn looking_by_squares_finds_the_same_as_looking_at_everybody() {
+    // Scattered over a kilometre, on both sides of zero, some on the very edges of squares.
+    let positions: Vec<_> = (0..1500)
+        .map(|i| {
+            let (x, z) = (f64::from(i * 7919 % 1001), f64::from(i * 104_729 % 997));
+            (
+                x - 500.0,
+                if i % 5 == 0 {
+                    (z - 500.0).div_euclid(32.0) * 32.0
+                } else {
+                    z - 500.0
+                },
+            )
+        })
+        .collect();
+    let truth = truth(&[told(0, &positions)]);
+    let tick = truth.newest().expect("told");
+    assert!(tick.grid.is_some(), "it is wide");
+    let mut old = Bits::default();
+    (0..1500).step_by(3).for_each(|row| _ = old.insert(row));
+    for radius in [1, 320, 3_200, 14_000, 40_000] {
+        let sight = Sight { radius, ..TEN_METRES };
+        for observer in (0..1500).step_by(97) {
+            let found = near_by_grid(tick, observer, sight, &old);
+            assert_eq!(
+                found.is_some(),
+                radius < 14_894,
+                "beyond half a kilometre everybody is looked at"
+            );
+            let Some(found) = found else { continue };
+            for i in 0..1500usize.div_ceil(64) {
+                let slow = near_word(tick, observer, sight, i, old.word(i));
+                assert_eq!(found.word(i), slow, "{radius} {observer} {i}");
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! somebody did; else some 2 us per 1,000 entities.
 
 use crate::bits::{Bits, for_each_bit};
-use crate::truth::{Row, TickTruth};
+use crate::truth::{Grid, Row, TickTruth};
 use myriad_wire::Tick;
 
 /// Which part of the world an observer sees.
@@ -57,11 +57,14 @@ impl TrueView {
         }
         self.everybody = (everybody && sees_all).then_some(truth.alive_version);
         let mut changed = false;
+        let found = (!everybody)
+            .then(|| near_by_grid(truth, observer, sight, &self.near))
+            .flatten();
         for i in 0..truth.alive.words().max(self.near.words()) {
-            let near = if everybody {
-                truth.alive.word(i)
-            } else {
-                near_word(truth, observer, sight, i, self.near.word(i))
+            let near = match &found {
+                _ if everybody => truth.alive.word(i),
+                Some(found) => found.word(i),
+                None => near_word(truth, observer, sight, i, self.near.word(i)),
             };
             self.near.set_word(i, near);
             let old = self.members.word(i);
@@ -93,11 +96,43 @@ pub(super) fn is_everybody_within(truth: &TickTruth, observer: Row, radius: u64)
     farthest <= i128::from(radius).pow(2)
 }
 
-/// Who is near among the rows of word `i`, of which `old` were before.
-pub(super) fn near_word(truth: &TickTruth, observer: Row, sight: Sight, i: usize, old: u64) -> u64 {
+/// Squared radii in interest units: who is within the first one enters, who is within the second one stays.
+fn radii2(sight: Sight) -> (u64, u64) {
     let enter2 = u64::from(sight.radius).pow(2);
     // 100 d2 <= 121 r2, for whole numbers.
-    let leave2 = (u128::from(enter2) * 121 / 100).min(u128::from(u64::MAX)) as u64;
+    (
+        enter2,
+        (u128::from(enter2) * 121 / 100).min(u128::from(u64::MAX)) as u64,
+    )
+}
+
+/// Who is near, of whom `old` were before. `None` if it must be found among everybody.
+pub(super) fn near_by_grid(truth: &TickTruth, observer: Row, sight: Sight, old: &Bits) -> Option<Bits> {
+    let (enter2, leave2) = radii2(sight);
+    let mut near = Bits::default();
+    within(truth, observer, leave2, |row, d2| {
+        if d2 <= enter2 || old.contains(row) {
+            near.insert(row);
+        }
+    })
+    .then_some(near)
+}
+
+/// Calls `each` with everybody at most the square root of `limit2` away. `false` if the truth has no grid for that.
+pub(super) fn within(truth: &TickTruth, observer: Row, limit2: u64, each: impl FnMut(Row, u64)) -> bool {
+    let Some(grid) = truth.grid.as_ref().filter(|_| Grid::reaches(limit2)) else {
+        return false;
+    };
+    if truth.is_alive(observer) {
+        let from = std::array::from_fn(|axis| truth.aoi[axis][observer as usize]);
+        grid.each_within(from, limit2, each);
+    }
+    true
+}
+
+/// Who is near among the rows of word `i`, of which `old` were before.
+pub(super) fn near_word(truth: &TickTruth, observer: Row, sight: Sight, i: usize, old: u64) -> u64 {
+    let (enter2, leave2) = radii2(sight);
     let mut word = 0;
     for_each_distance2(truth, observer, i, |bit, d2| {
         if d2 <= if old & bit != 0 { leave2 } else { enter2 } {

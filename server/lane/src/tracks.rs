@@ -1,7 +1,7 @@
 //! Groups entities into near tracks and encodes each once per level.
 //!
 //! A near track is a leaf of a quadtree over the ground, one tree per visibility class: a square of 64 m is split while
-//! more than 64 stand in it, down to squares of 4 m. So a track in a crowd is small enough to send the nearest few, and
+//! more than 40 stand in it, down to squares of 4 m. So a track in a crowd is small enough to send the nearest few, and
 //! one in an empty field large enough to be worth its head. The tree is made anew each tick, by sorting; nothing
 //! depends on the tick before. The phase of a state belongs to the entity (see [`myriad_wire::track`]), so an entity
 //! that comes into another square keeps its rhythm.
@@ -13,8 +13,9 @@ use myriad_wire::fabric::TrackRecord;
 use myriad_wire::track::{LEVELS, Level, Told, encode_chunks};
 use myriad_wire::{Pos, Tick, WirePos};
 
-/// Most entities of a square that is not split, if it can be.
-const SQUARE_ENTITIES_MAX: usize = 64;
+/// Most entities of a square that is not split, if it can be. Of the hundred that a client is told it then has at least
+/// three squares to choose from, so that a step takes few of them away.
+const SQUARE_ENTITIES_MAX: usize = 40;
 /// Side of the smallest square, as a shift of position units: 4 m.
 const SQUARE_SHIFT: u32 = 12;
 /// How often the largest square, of 64 m, can be split.
@@ -182,7 +183,7 @@ mod tests {
                 let inside = |(class, other): &&(u32, Pos)| {
                     (*class, corner(other.x), corner(other.z)) == (*layers, corner(at.x), corner(at.z))
                 };
-                if entities.iter().filter(inside).count() <= 64 || side == 4 * UNITS_PER_METRE {
+                if entities.iter().filter(inside).count() <= 40 || side == 4 * UNITS_PER_METRE {
                     let square = (*layers, corner(at.x), corner(at.z), i64::from(side));
                     squares.entry(square).or_default().push(Slot(slot));
                     break;

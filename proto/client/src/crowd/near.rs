@@ -45,6 +45,8 @@ pub(crate) struct Near {
     keys: Vec<u64>,
     motions: Vec<Motion>,
     notes: Vec<Note>,
+    /// Of the one whose identity was asked for last.
+    asked_last: u64,
 }
 
 /// One near subject.
@@ -196,11 +198,14 @@ impl Near {
         self.keys.truncate(kept);
     }
 
-    /// Up to `count` near subjects whose identity is to be asked for in `newest`. Notes that it is.
+    /// Up to `count` near subjects whose identity is to be asked for in `newest`. Notes that it is. Goes round, from
+    /// behind the one that was asked for last: where many come and go, nobody is passed over.
     pub(crate) fn ask(&mut self, newest: Tick, count: usize, out: &mut Vec<SubjectRef>) {
         let now = newest.0 as u32;
         let rests = |asked| now.wrapping_sub(asked) < ASK_AGAIN_TICKS;
-        for (i, note) in self.notes.iter_mut().enumerate() {
+        let first = self.keys.partition_point(|key| *key <= self.asked_last);
+        for i in (first..self.keys.len()).chain(0..first) {
+            let note = &mut self.notes[i];
             if note.is_known || note.asked.is_some_and(rests) || age(&self.motions[i], newest) > NEAR_TICKS {
                 continue;
             }
@@ -208,6 +213,7 @@ impl Near {
                 return;
             }
             note.asked = Some(now);
+            self.asked_last = self.keys[i];
             out.push(subject(self.keys[i], note));
         }
     }
