@@ -353,7 +353,7 @@ impl Session {
         let waits = life.answers && now.duration_since(life.acted_at) < life.period.mul_f64(ANSWER_PERIODS);
         if life.walks && !is_settling && !waits {
             // In place of the answer to a tick that did not come.
-            life.acted = life.acted.map(|acted| acted + 1);
+            life.acted = life.acted.map(|acted| acted + 1).or(self.core.seen_tick());
             life.acted_at = now;
             life.bot.walk(&mut self.core);
         }

@@ -198,23 +198,36 @@ impl Near {
         self.keys.truncate(kept);
     }
 
-    /// Up to `count` near subjects whose identity is to be asked for in `newest`. Notes that it is. Goes round, from
-    /// behind the one that was asked for last: where many come and go, nobody is passed over.
-    pub(crate) fn ask(&mut self, newest: Tick, count: usize, out: &mut Vec<SubjectRef>) {
+    /// Up to `count` near subjects whose identity is to be asked for in `newest`. Notes that it is. First those of whom
+    /// something else `is_told`, which is wrong now. Goes round, from behind the one that was asked for last: where many
+    /// come and go, nobody is passed over.
+    pub(crate) fn ask(
+        &mut self,
+        newest: Tick,
+        count: usize,
+        is_told: impl Fn(SubjectRef) -> bool,
+        out: &mut Vec<SubjectRef>,
+    ) {
         let now = newest.0 as u32;
         let rests = |asked| now.wrapping_sub(asked) < ASK_AGAIN_TICKS;
         let first = self.keys.partition_point(|key| *key <= self.asked_last);
+        let mut others = Vec::new();
         for i in (first..self.keys.len()).chain(0..first) {
-            let note = &mut self.notes[i];
+            let note = &self.notes[i];
             if note.is_known || note.asked.is_some_and(rests) || age(&self.motions[i], newest) > NEAR_TICKS {
                 continue;
             }
-            if out.len() >= count {
-                return;
+            if !is_told(subject(self.keys[i], note)) {
+                others.push(i);
+            } else if out.len() < count {
+                self.notes[i].asked = Some(now);
+                out.push(subject(self.keys[i], &self.notes[i]));
             }
-            note.asked = Some(now);
+        }
+        for i in others.into_iter().take(count.saturating_sub(out.len())) {
+            self.notes[i].asked = Some(now);
             self.asked_last = self.keys[i];
-            out.push(subject(self.keys[i], note));
+            out.push(subject(self.keys[i], &self.notes[i]));
         }
     }
 }

@@ -334,7 +334,9 @@ impl Crowd {
     pub(crate) fn ask(&mut self, newest: Tick, count: usize) -> Vec<SubjectRef> {
         let mut subjects = Vec::new();
         if self.mode == Mode::Crowd {
-            self.near.ask(newest, count.min(IDENTIFY_MAX), &mut subjects);
+            let is_told = |subject| self.identities.get(subject).is_some();
+            self.near
+                .ask(newest, count.min(IDENTIFY_MAX), is_told, &mut subjects);
         }
         subjects
     }
