@@ -1,6 +1,7 @@
 //! Where and with what a measurement was made: the head of every JSON report.
 
 use serde::Serialize;
+use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,7 +44,7 @@ impl Header {
         let commit = git(&["rev-parse", "HEAD"]);
         Self {
             schema: SCHEMA,
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command(std::env::args()),
             dirty: commit.is_some() && git(&["status", "--porcelain"]).is_none_or(|files| !files.is_empty()),
             commit: commit.unwrap_or_else(unknown),
             machine: format!("{host}, {cpus} CPUs"),
@@ -56,6 +57,17 @@ impl Header {
             seconds,
         }
     }
+}
+
+/// The command line, its program by its name: where it lies on this machine is of no interest elsewhere.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = arguments.collect();
+    if let Some(program) = words.first_mut()
+        && let Some(name) = Path::new(program.as_str()).file_name()
+    {
+        *program = name.to_string_lossy().into_owned();
+    }
+    words.join(" ")
 }
 
 /// What git says of the source tree that this was built from, if that is still there.
@@ -75,4 +87,20 @@ fn cpu_model() -> Option<String> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_named_without_its_place() {
+        let line = |words: &[&str]| command(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(
+            line(&["/a/b/myriad-bench", "crowd", "--hz", "5"]),
+            "myriad-bench crowd --hz 5"
+        );
+        assert_eq!(line(&["myriad-bench"]), "myriad-bench");
+        assert_eq!(line(&[]), "");
+    }
 }
