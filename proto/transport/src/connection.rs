@@ -1,5 +1,6 @@
 //! One connection, as its driver keeps it and as the driver's owner handles it.
 
+use crate::congestion::let_close_out;
 use crate::driver::{Driver, SocketId};
 use bytes::Bytes;
 use quinn_proto::{
@@ -101,6 +102,14 @@ pub(crate) struct Entry {
     pub(crate) alarm: Option<Instant>,
     /// The quantum of the timer that counts; later ones in the wheel are left over. Zero if there is none.
     pub(crate) wakes_at: u64,
+}
+
+impl Entry {
+    /// Closes the connection; its peer is told, however much is on its way to it.
+    pub(crate) fn close(&mut self, now: Instant, code: VarInt, reason: Bytes) {
+        self.connection.close(now, code, reason);
+        let_close_out(&self.connection);
+    }
 }
 
 impl std::fmt::Debug for Entry {
@@ -210,7 +219,8 @@ impl<'a> ConnectionMut<'a> {
 
     /// Closes the connection now. What waits is not sent, and no event comes any more.
     pub fn close(&mut self, code: VarInt, reason: Bytes) {
-        self.changed().close(Instant::now(), code, reason);
+        self.changed();
+        self.entry_mut().close(Instant::now(), code, reason);
         self.driver.end(self.key.index, Life::Closed);
     }
 

@@ -339,7 +339,7 @@ impl Driver {
         match life {
             Life::Established => self.events.push_back((key, Event::Alarm)),
             Life::Handshaking => {
-                entry.connection.close(now, VarInt::from_u32(0), Bytes::new());
+                entry.close(now, VarInt::from_u32(0), Bytes::new());
                 if !incoming {
                     self.events
                         .push_back((key, Event::Lost(ConnectionError::TimedOut)));

@@ -14,6 +14,7 @@
 
 mod cid;
 mod config;
+mod congestion;
 mod connection;
 mod counters;
 mod driver;
@@ -27,6 +28,7 @@ mod wheel;
 
 pub use cid::{ShardId, ShardKey};
 pub use config::DriverConfig;
+pub use congestion::Cubic;
 pub use connection::{ConnectionKey, ConnectionMut, Event, Read};
 pub use counters::Counters;
 pub use driver::{Driver, SocketId, Waker};

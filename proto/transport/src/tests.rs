@@ -4,7 +4,9 @@ use crate::quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use crate::quic::{
     ClientConfig, ConnectionError, Dir, EndpointConfig, ServerConfig, StreamId, TransportConfig, VarInt,
 };
-use crate::{ConnectionKey, Driver, DriverConfig, Event, Read, SendQueue, ShardId, ShardKey, SocketId};
+use crate::{
+    ConnectionKey, Cubic, Driver, DriverConfig, Event, Read, SendQueue, ShardId, ShardKey, SocketId,
+};
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -41,7 +43,10 @@ fn tls() -> Tls {
         .with_no_client_auth();
     client.alpn_protocols = vec![ALPN.to_vec()];
     let mut transport = TransportConfig::default();
-    transport.initial_mtu(1200).mtu_discovery_config(None);
+    transport
+        .initial_mtu(1200)
+        .mtu_discovery_config(None)
+        .congestion_controller_factory(Arc::new(Cubic::default()));
     let transport = Arc::new(transport);
     let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).unwrap()));
     server.transport_config(transport.clone());
@@ -207,10 +212,8 @@ fn datagrams_and_streams_go_both_ways() {
     assert_eq!(counters.sends_failed, 0);
 }
 
-#[test]
-fn a_close_reaches_the_other_side_with_code_and_reason() {
-    let mut pair = Pair::new();
-    let (theirs, ours) = pair.connect();
+/// The server closes the connection, and the client is told with code and reason.
+fn expect_close_arrives(pair: &mut Pair, (theirs, ours): (ConnectionKey, ConnectionKey)) {
     let mut connection = pair.server.driver.connection(theirs).unwrap();
     connection.close(VarInt::from_u32(7), Bytes::from_static(b"enough"));
     assert!(pair.server.driver.connection(theirs).is_none());
@@ -228,9 +231,40 @@ fn a_close_reaches_the_other_side_with_code_and_reason() {
         (closed.error_code.into_inner(), closed.reason.as_ref()),
         (7, &b"enough"[..])
     );
+}
+
+#[test]
+fn a_close_reaches_the_other_side_with_code_and_reason() {
+    let mut pair = Pair::new();
+    let keys = pair.connect();
+    expect_close_arrives(&mut pair, keys);
     pair.until(|server, client| (server.driver.is_idle() && client.driver.is_idle()).then_some(()));
     assert_eq!(pair.server.driver.open_connections(), 0);
     assert!(pair.server.events.is_empty(), "its own close is not news to it");
+}
+
+#[test]
+fn a_close_goes_out_though_the_window_is_full() {
+    let mut pair = Pair::new();
+    let (theirs, ours) = pair.connect();
+    let mut connection = pair.server.driver.connection(theirs).unwrap();
+    let stream = connection.open(Dir::Bi).unwrap();
+    let window = connection.stats().path.cwnd;
+    let sent_before = connection.stats().udp_tx.bytes;
+    let mut queue = SendQueue::default();
+    queue.push(vec![7; 4 * window as usize].into());
+    queue.write(&mut connection, stream).unwrap();
+    // Nothing is acknowledged, for the client has no turn.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        pair.server.turn();
+        let stats = pair.server.driver.connection(theirs).unwrap().stats();
+        if stats.udp_tx.bytes - sent_before + 2 * u64::from(stats.path.current_mtu) > window {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the window does not fill");
+    }
+    expect_close_arrives(&mut pair, (theirs, ours));
 }
 
 #[test]

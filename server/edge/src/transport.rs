@@ -7,7 +7,7 @@ use myriad_transport::quic::{
     AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
     VarInt,
 };
-use myriad_transport::{Driver, DriverConfig, ShardId, ShardKey, bind_udp};
+use myriad_transport::{Cubic, Driver, DriverConfig, ShardId, ShardKey, bind_udp};
 use myriad_wire::limits::ALPN_CLIENT;
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, SupportedCipherSuite};
@@ -84,6 +84,7 @@ fn server_config(config: &EdgeConfig, tls: &ServerTls) -> Result<ServerConfig, E
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(None)
         .ack_frequency_config(Some(acks))
+        .congestion_controller_factory(Arc::new(Cubic::default()))
         .enable_segmentation_offload(true);
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server
