@@ -2,7 +2,7 @@
 
 use crate::cid::ShardCids;
 use crate::connection::{ConnectionKey, ConnectionMut, Entry, Event, Life};
-use crate::receive::{Packet, ReceiveBuffers};
+use crate::receive::{Knock, Packet, ReceiveBuffers};
 use crate::socket::Socket;
 use crate::wheel::TimerWheel;
 use crate::{Counters, DriverConfig, ShardId};
@@ -69,6 +69,8 @@ pub struct Driver {
     pub(crate) dirty: VecDeque<u32>,
     /// Connections that may have events.
     touched: Vec<u32>,
+    /// Those whose handshake has not begun, in the order in which they came.
+    pub(crate) door: VecDeque<Knock>,
     pub(crate) foreign: VecDeque<(ShardId, Packet)>,
     pub(crate) receive: Option<Box<ReceiveBuffers>>,
     /// Reused for each burst.
@@ -114,6 +116,7 @@ impl Driver {
             connections: Vec::new(),
             dirty: VecDeque::new(),
             touched: Vec::new(),
+            door: VecDeque::new(),
             foreign: VecDeque::new(),
             receive: Some(Box::default()),
             packet: Vec::new(),
@@ -226,10 +229,13 @@ impl Driver {
         known.then(|| ConnectionMut::new(self, key))
     }
 
-    /// Accepts no connections any more: whoever asks gets no answer.
+    /// Accepts no connections any more: whoever asks, or waits for an answer, gets none.
     pub fn stop_accepting(&mut self) {
         self.config.handshakes_max = 0;
         self.config.handshakes_retry_from = u32::MAX;
+        for knock in self.door.drain(..) {
+            knock.ignore(&mut self.endpoint);
+        }
     }
 
     /// The next event.
@@ -252,6 +258,7 @@ impl Driver {
         self.wait(until)?;
         let now = Instant::now();
         self.receive_batches(now);
+        self.answer_door(now);
         self.fire_timers(now);
         self.collect_events();
         Ok(())
@@ -282,6 +289,7 @@ impl Driver {
     fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
         let busy = !self.dirty.is_empty()
             || !self.events.is_empty()
+            || !self.door.is_empty()
             || self.sockets.iter().any(|socket| socket.readable);
         if busy {
             return Some(Duration::ZERO);

@@ -3,7 +3,7 @@
 use crate::cid::CID_BYTES;
 use crate::driver::{Driver, SocketId};
 use bytes::BytesMut;
-use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, Transmit};
+use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, Transmit};
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use std::io::{ErrorKind, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +14,8 @@ use std::time::Instant;
 const BUFFER_BYTES: usize = 65_536 + 1_280;
 /// Most batches from one socket in a turn, so that what they call for gets its turn as well.
 const BATCHES_MAX: usize = 8;
+/// Most handshakes begun in a turn: about a millisecond's work.
+const HANDSHAKES_BEGUN_MAX: usize = 4;
 
 /// Reused for each batch.
 #[derive(Debug)]
@@ -29,6 +31,14 @@ impl Default for ReceiveBuffers {
             metas: [RecvMeta::default(); BATCH_SIZE],
         }
     }
+}
+
+/// Someone who waits for its handshake to begin. What more comes of it meanwhile the endpoint keeps.
+#[derive(Debug)]
+pub(crate) struct Knock {
+    socket: SocketId,
+    incoming: Incoming,
+    at: Instant,
 }
 
 /// A packet on its way from the shard that received it to the one whose connection it belongs to.
@@ -51,6 +61,13 @@ impl Packet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+impl Knock {
+    /// Gives no answer: it tries again by itself, or gives up.
+    pub(crate) fn ignore(self, endpoint: &mut Endpoint) {
+        endpoint.ignore(self.incoming);
     }
 }
 
@@ -157,35 +174,55 @@ impl Driver {
                     self.mark_dirty(index);
                 }
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.answer_door(socket, incoming, now),
+            Some(DatagramEvent::NewConnection(incoming)) => self.knock(socket, incoming, now),
             Some(DatagramEvent::Response(transmit)) => self.respond(socket, transmit),
             None => {}
         }
     }
 
-    /// Someone wants to connect.
-    fn answer_door(&mut self, socket: SocketId, incoming: Incoming, now: Instant) {
-        self.packet.clear();
-        if self.handshakes >= self.config.handshakes_retry_from && !incoming.remote_address_validated() {
+    /// Someone wants to connect: waits at the door, unless too many do or it is to prove its address first.
+    fn knock(&mut self, socket: SocketId, incoming: Incoming, now: Instant) {
+        let handshakes = self.handshakes as usize + self.door.len();
+        if handshakes >= self.config.handshakes_retry_from as usize && !incoming.remote_address_validated() {
             self.counters.handshakes_retried += 1;
+            self.packet.clear();
             match self.endpoint.retry(incoming, &mut self.packet) {
                 Ok(transmit) => self.respond(socket, transmit),
                 // Only one whose address is validated.
                 Err(refused) => self.endpoint.ignore(refused.into_incoming()),
             }
-            return;
-        }
-        if self.handshakes >= self.config.handshakes_max {
+        } else if handshakes >= self.config.handshakes_max as usize {
             self.counters.handshakes_ignored += 1;
             self.endpoint.ignore(incoming);
-            return;
+        } else {
+            self.door.push_back(Knock {
+                socket,
+                incoming,
+                at: now,
+            });
         }
-        match self.endpoint.accept(incoming, now, &mut self.packet, None) {
-            Ok((handle, connection)) => _ = self.insert(handle, connection, socket, true, now),
-            Err(refused) => {
-                self.counters.handshakes_failed += 1;
-                if let Some(transmit) = refused.response {
-                    self.respond(socket, transmit);
+    }
+
+    /// Begins the next handshakes, a few: each costs as much as a hundred packets of those who are in, who would wait
+    /// for all of a rush.
+    pub(crate) fn answer_door(&mut self, now: Instant) {
+        for _ in 0..HANDSHAKES_BEGUN_MAX {
+            let Some(Knock { socket, incoming, at }) = self.door.pop_front() else {
+                return;
+            };
+            if now.duration_since(at) >= self.config.handshake_timeout {
+                self.counters.handshakes_ignored += 1;
+                self.endpoint.ignore(incoming);
+                continue;
+            }
+            self.packet.clear();
+            match self.endpoint.accept(incoming, now, &mut self.packet, None) {
+                Ok((handle, connection)) => _ = self.insert(handle, connection, socket, true, now),
+                Err(refused) => {
+                    self.counters.handshakes_failed += 1;
+                    if let Some(transmit) = refused.response {
+                        self.respond(socket, transmit);
+                    }
                 }
             }
         }

@@ -333,6 +333,37 @@ fn a_rush_is_asked_for_proof_and_a_greater_one_ignored() {
 }
 
 #[test]
+fn a_rush_is_let_in_a_few_at_a_time() {
+    let mut pair = Pair::new();
+    for _ in 0..10 {
+        pair.dial();
+    }
+    pair.client.turn();
+    for open in [4, 8, 10, 10] {
+        pair.server.turn();
+        assert_eq!(pair.server.driver.open_connections(), open);
+    }
+    let mut connected = 0;
+    pair.until(|_, client| {
+        while client.take_event(|event| *event == Event::Connected).is_some() {
+            connected += 1;
+        }
+        (connected == 10).then_some(())
+    });
+
+    // Who waits at a closing door gets no answer.
+    let mut pair = Pair::new();
+    for _ in 0..10 {
+        pair.dial();
+    }
+    pair.client.turn();
+    pair.server.turn();
+    pair.server.driver.stop_accepting();
+    pair.server.turn();
+    assert_eq!(pair.server.driver.open_connections(), 4);
+}
+
+#[test]
 fn a_packet_finds_its_shard_wherever_it_arrives() {
     let key = ShardKey::new();
     let endpoint = EndpointConfig::default();
