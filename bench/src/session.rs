@@ -31,6 +31,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const SPREAD: f64 = 0.618_033_988_749_895;
 /// Periods that a client waits for a tick before it acts without one.
 const ANSWER_PERIODS: f64 = 1.5;
+/// Steps that a client may take in a row after it was held up: it does not make up for more. The server grants five, for
+/// what the network holds up besides.
+const HURRY_STEPS_MAX: f64 = 2.0;
 /// What a slow client reads of what it is sent: one part in so many.
 const SLOW_ONE_IN: u64 = 10;
 
@@ -95,6 +98,8 @@ pub(crate) struct Life {
     /// The newest tick that it has acted in.
     acted: Option<Tick>,
     acted_at: Instant,
+    /// Steps that it may take: one more each period.
+    steps_due: f64,
     settled: bool,
     covered: Option<(f64, f64)>,
     /// The counters at the start of the measurement.
@@ -277,6 +282,7 @@ impl Session {
             answers: !self.is_slow_reader && hz == joined.clock.hz(),
             acted: None,
             acted_at: now,
+            steps_due: HURRY_STEPS_MAX,
             settled: false,
             covered: None,
             baseline: None,
@@ -329,8 +335,7 @@ impl Session {
             life.bot.counts.intents_skipped += seen.since(acted) - 1;
         }
         life.acted = Some(seen);
-        life.acted_at = now;
-        life.bot.walk(&mut self.core);
+        life.act(&mut self.core, now);
     }
 
     /// A tick of its own: a step if no payload has called for one lately, and now and then a command. Nobody walks while
@@ -354,8 +359,7 @@ impl Session {
         if life.walks && !is_settling && !waits {
             // In place of the answer to a tick that did not come.
             life.acted = life.acted.map(|acted| acted + 1).or(self.core.seen_tick());
-            life.acted_at = now;
-            life.bot.walk(&mut self.core);
+            life.act(&mut self.core, now);
         }
         self.flush(connection);
     }
@@ -488,6 +492,19 @@ impl Session {
 }
 
 impl Life {
+    /// The player takes a step, unless too many came just before.
+    fn act(&mut self, core: &mut Client, now: Instant) {
+        let periods = now.duration_since(self.acted_at).as_secs_f64() / self.period.as_secs_f64();
+        self.acted_at = now;
+        self.steps_due = (self.steps_due + periods).min(HURRY_STEPS_MAX);
+        if self.steps_due < 1.0 {
+            self.bot.counts.intents_skipped += 1;
+            return;
+        }
+        self.steps_due -= 1.0;
+        self.bot.walk(core);
+    }
+
     fn note_end(&mut self, core: &Client, connection: &ConnectionMut<'_>) {
         let now = Measured::now(core, &connection.stats());
         self.measured = self.baseline.as_ref().map(|baseline| now.since(baseline));

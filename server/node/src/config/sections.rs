@@ -7,6 +7,9 @@ use myriad_wire::{Pos, Value};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Ticks for which unused movement is saved up by default, if that is longer than a second.
+const BURST_TICKS_MIN: f64 = 5.0;
+
 impl Node {
     pub(super) fn read(keys: &mut Keys) -> Self {
         let name = keys.text(
@@ -74,10 +77,11 @@ impl Space {
             )),
             burst_ms: keys.count(
                 "space.burst_ms",
-                1000,
+                (BURST_TICKS_MIN * 1000.0 / hz).ceil().max(1000.0) as u32,
                 0..=10_000,
-                "How much unused movement an avatar saves up for later, in milliseconds at full speed.\n\
-                 At least two tick periods: the network delivers unevenly.",
+                "How much unused movement an avatar saves up for later, in milliseconds at full speed: so late its steps may\n\
+                 come. At least two tick periods, since the network delivers unevenly. By default a second, or five ticks if\n\
+                 they are longer.",
             ),
             grace_s: keys.number(
                 "space.grace_s",
