@@ -328,7 +328,7 @@ impl Bot {
             own: self.row,
         };
         // While it takes in its first view nothing of it is measured, and looking for whom it lacks costs the most then.
-        let is_complete = !self.has_truth || self.view.is_complete();
+        let is_complete = self.covered || !self.has_truth || self.view.is_complete(truth);
         let is_fresh = (measuring || is_complete)
             && self
                 .sampler

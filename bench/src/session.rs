@@ -13,7 +13,7 @@ use crate::tracks::Tracks;
 use crate::truth::Truth;
 use bytes::Bytes;
 use myriad_client::quic::{close_reason, now_us};
-use myriad_client::{Client, ClientConfig, CrowdEdges, DEFAULT_IDENTITIES_PER_TICK};
+use myriad_client::{Client, ClientConfig, CrowdEdges, DEFAULT_IDENTITIES_PER_S};
 use myriad_transport::quic::{ConnectionError, Dir, StreamId, VarInt};
 use myriad_transport::{ConnectionKey, ConnectionMut, Read, SendQueue};
 use myriad_wire::{CloseReason, Tick};
@@ -114,7 +114,7 @@ impl Session {
             key: options.key.clone(),
             space: options.space,
             agent: concat!("myriad-bots/", env!("CARGO_PKG_VERSION")).into(),
-            identities_per_tick: DEFAULT_IDENTITIES_PER_TICK,
+            identities_per_s: DEFAULT_IDENTITIES_PER_S,
             // Each is compared with the truth.
             crowd_edges: CrowdEdges::Together,
         };

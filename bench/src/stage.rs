@@ -86,7 +86,7 @@ impl Stage {
                 key: String::new(),
                 space: SpaceId(1),
                 agent: "stage".into(),
-                identities_per_tick: 0,
+                identities_per_s: 0,
                 crowd_edges: CrowdEdges::OneByOne,
             }),
             truth: Truth::default(),

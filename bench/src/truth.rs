@@ -60,8 +60,6 @@ pub(crate) struct Truth {
     rows: HashMap<EntityId, Row, BuildHasherDefault<IdHasher>>,
     /// By slot: the last two lives that it had, the newer one first.
     slots: Vec<[Option<(Generation, Row)>; 2]>,
-    /// By row: the slot and life that it had last.
-    names: Vec<(Slot, Generation)>,
     /// Ascending by tick; ticks that the lane jumped over are absent.
     ring: VecDeque<TickTruth>,
     skipped_last: u64,
@@ -182,10 +180,6 @@ impl Truth {
         if self.slots.len() <= at {
             self.slots.resize(at + 1, [None; 2]);
         }
-        if self.names.len() <= row {
-            self.names.resize(row + 1, (Slot(u32::MAX), Generation(0)));
-        }
-        self.names[row] = (slot, generation);
         let lives = &mut self.slots[at];
         let life = Some((generation, row as Row));
         if lives[0] != life {
@@ -207,11 +201,6 @@ impl Truth {
             Some(entity) => self.row(entity),
             None => self.row_in(subject.slot, subject.generation),
         }
-    }
-
-    /// The slot and life that the entity in `row` had last.
-    pub(crate) fn name_of(&self, row: Row) -> Option<(Slot, Generation)> {
-        self.names.get(row as usize).copied()
     }
 
     /// The row of an entity that the trace has told of.

@@ -150,9 +150,22 @@ impl ViewCheck {
         self.sight.is_some()
     }
 
-    /// Whether the client knows exactly the members of the true view.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.is_started() && self.known == *self.truth.members()
+    /// Whether the client knows exactly the members of the true view. If tracks tell it: at least those who must be in
+    /// view, wherever in the band the others are.
+    pub(crate) fn is_complete(&self, truth: &Truth) -> bool {
+        let Some((observer, sight)) = self.sight else {
+            return false;
+        };
+        self.known == *self.truth.members()
+            || self.exact_from.is_none()
+                && truth.newest().is_some_and(|newest| {
+                    band::knows_all(newest, observer, (sight, self.tolerance), &self.known)
+                })
+    }
+
+    /// If tracks tell the view: who must be in view and is not, and since when.
+    pub(crate) fn lacks(&self) -> impl Iterator<Item = (Row, Tick)> {
+        self.band.lacks()
     }
 
     /// The SDK told an edge.
@@ -180,6 +193,9 @@ impl ViewCheck {
             return;
         }
         self.measured_from = Some(tick);
+        if self.exact_from.is_none() {
+            return;
+        }
         let (members, known) = (self.truth.members(), &self.known);
         for i in 0..members.words() {
             for_each_bit(i, members.word(i) & !known.word(i), |row| {
@@ -216,12 +232,13 @@ impl ViewCheck {
             let is_measured = self.measured_from.is_some();
             let (lists, counts) = (&mut self.lists, &mut self.counts);
             self.truth.advance(tick_truth, observer, sight, |row, enter| {
+                if !is_exact {
+                    return;
+                }
                 if is_measured && enter && !known.contains(row) {
                     lacked.push((row, tick));
                 }
-                if is_exact {
-                    lists.expect(Edge { tick, row, enter }, counts);
-                }
+                lists.expect(Edge { tick, row, enter }, counts);
             });
         }
         self.judge_band(truth, end.min(newest.tick).min(telling.through));
@@ -230,7 +247,7 @@ impl ViewCheck {
             self.read_through(newest.tick, truth);
             self.lists.match_edges();
         }
-        if !self.lacked.is_empty() && self.is_complete() {
+        if !self.lacked.is_empty() && self.known == *self.truth.members() {
             self.lacked = Vec::new();
         }
         if self.lacked.len() != self.lacked_sorted {
@@ -247,6 +264,7 @@ impl ViewCheck {
                 self.lists.forget_from(from);
                 self.band_next = self.band_next.max(from);
                 self.band = Band::default();
+                self.lacked = Vec::new();
                 self.exact_from = None;
             }
             (false, None) => self.exact_from = Some(telling.through + self.tolerance.ticks),
@@ -328,12 +346,13 @@ impl ViewCheck {
         } else {
             self.known.remove(row)
         };
-        if !enter && self.measured_from.is_some() && self.truth.members().contains(row) {
+        let is_exact = self.exact_from.is_some_and(|from| tick >= from);
+        if !enter && is_exact && self.measured_from.is_some() && self.truth.members().contains(row) {
             self.lacked.push((row, tick));
         }
         if !is_news {
             self.counts.doubled += 1;
-        } else if self.exact_from.is_some_and(|from| tick >= from) {
+        } else if is_exact {
             self.lists.tell(Edge { tick, row, enter }, &mut self.counts);
         } else if let Some((observer, sight)) = self.sight
             && let Some(at) = at

@@ -2,6 +2,7 @@
 
 use super::tests::{Run, STANDING};
 use super::*;
+use crate::bits::Bits;
 use crate::options::Decode;
 use myriad_wire::truth::TruthTick;
 
@@ -138,6 +139,30 @@ fn who_is_never_told_is_missing_and_ages() {
         (1, 0, 0)
     );
     assert_eq!(tally.all_ms.max(), 2903.0);
+}
+
+#[test]
+fn who_is_about_as_far_as_the_radius_need_not_be_told() {
+    let mut run = Run::crowd(Decode::Own, None);
+    (2..10).for_each(|_| run.crowd_tick(&STANDING));
+    for _ in 10..40 {
+        let own = run.bot.position.to_metres();
+        let mut more = STANDING.to_vec();
+        more.push((own.x + 98.5, own.z));
+        let mut told = run.honest_truth(&more);
+        told.entities.truncate(STANDING.len());
+        run.stage.send_track(&told);
+        run.check();
+    }
+    let members = run.bot.view.truth.members();
+    assert_eq!(
+        members.count_without(&Bits::default()),
+        11,
+        "within the radius of 100 m"
+    );
+    let (counts, tally) = run.finish();
+    assert_eq!(counts.view, ViewCounts::default());
+    assert_eq!(tally.all_ms.max(), 403.0, "as without it");
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! A client in a crowd: its tracks and the near ones among their members.
 //!
 //! A track's members have all one age but those that joined since it was told, which are counted once for all who share
-//! the state. So a view of 10,000 is some forty tracks and a hundred near ones, and who is in view and should not be,
-//! or should be and is not, is taken out or added one by one.
+//! the state. So a view of 10,000 is some forty tracks and a hundred near ones, and who should be in view and is not is
+//! added one by one.
 
 use super::ages::Ages;
 use super::shown::ShownNow;
 use super::{Moment, Rates, Tally};
-use crate::bits::for_each_bit;
 use crate::tracks::{CrowdFacts, Tracks, key, told_later};
 use myriad_client::{NearState, SeenTrack};
 use myriad_wire::{Slot, SubjectRef, Tick};
@@ -25,8 +24,6 @@ pub(super) struct CrowdSampler {
     /// Of a client that decodes on its own: what is kept of its tracks, in their order.
     own: Vec<OwnTrack>,
     near: Vec<NearState>,
-    /// At this version of the true view and number of edges the client knew all its members and nobody else.
-    complete: Option<(u32, u64)>,
     watched: Option<Watched>,
 }
 
@@ -99,7 +96,10 @@ impl CrowdSampler {
         for subject in moment.client.view().listed() {
             ages.add(subject.state_tick(), false, 1);
         }
-        self.correct(moment, &seen, tracks, ages);
+        // About as far as the radius somebody may be in view or not: only those are lacked who must be.
+        for (_, since) in moment.check.lacks() {
+            ages.add(since, false, 1);
+        }
         if measuring {
             self.compare_states(moment, &seen, (turn, rates), tracks, tally);
             self.compare_shown(moment, &seen, (turn, rates), tracks, tally);
@@ -171,47 +171,6 @@ impl CrowdSampler {
                 ages.remove(told, false);
                 ages.add(near.tick, true, 1);
             }
-        }
-    }
-
-    /// Takes out who is not in the true view, adds who is and is lacked.
-    fn correct(&mut self, moment: &Moment<'_>, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
-        let check = moment.check;
-        if !check.truth.is_known() {
-            return;
-        }
-        let state = (check.truth.version, check.edges);
-        if self.complete == Some(state) {
-            return;
-        }
-        let (members, known) = (check.truth.members(), &check.known);
-        let mut is_complete = true;
-        for i in 0..members.words().max(known.words()) {
-            let (member, known) = (members.word(i), known.word(i));
-            if member == known {
-                continue;
-            }
-            is_complete = false;
-            for_each_bit(i, member & !known, |row| {
-                ages.add(moment.lacked_since(row), false, 1)
-            });
-            for_each_bit(i, known & !member, |row| {
-                if let Some((slot, _)) = moment.truth.name_of(row) {
-                    self.take_out(slot, seen, tracks, ages);
-                }
-            });
-        }
-        self.complete = is_complete.then_some(state);
-    }
-
-    fn take_out(&self, slot: Slot, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
-        let Some((.., told)) = seen.find(tracks, slot) else {
-            return;
-        };
-        let near = self.near.binary_search_by_key(&slot, |near| near.subject.slot);
-        match near.map(|i| self.near[i].tick) {
-            Ok(tick) if tick >= told => ages.remove(tick, true),
-            Ok(_) | Err(_) => ages.remove(told, false),
         }
     }
 

@@ -136,6 +136,12 @@ impl Band {
         self.right = (everybody && self.wrong.is_empty()).then_some(state);
     }
 
+    /// Who should be in view and is not, and since when.
+    pub(super) fn lacks(&self) -> impl Iterator<Item = (Row, Tick)> {
+        let lacks = self.wrong.iter().filter(|wrong| wrong.lacks);
+        lacks.map(|wrong| (wrong.row, wrong.since))
+    }
+
     /// Who is wrong now stays so. Ghosts are those who are no more.
     pub(super) fn finish(self, truth: Option<&TickTruth>, tolerance: Tolerance, counts: &mut ViewCounts) {
         let Some(truth) = truth else { return };
@@ -151,6 +157,34 @@ impl Band {
             }
         }
     }
+}
+
+/// Whether everybody is known who must be in view.
+pub(super) fn knows_all(
+    truth: &TickTruth,
+    observer: Row,
+    (sight, tolerance): (Sight, Tolerance),
+    known: &Bits,
+) -> bool {
+    let (inner2, _) = tolerance.limits2(sight);
+    let mut lacks = Bits::default();
+    let is_found = within(truth, observer, inner2, |row, _| {
+        if !known.contains(row) {
+            lacks.insert(row);
+        }
+    });
+    (0..truth.alive.words()).all(|i| {
+        let lacks = if is_found {
+            lacks.word(i)
+        } else {
+            let mut must = 0;
+            for_each_distance2(truth, observer, i, |bit, d2| {
+                must |= if d2 <= inner2 { bit } else { 0 }
+            });
+            must & !known.word(i)
+        };
+        seen_word(truth, sight, i, lacks) == 0
+    })
 }
 
 /// Whether a told edge is one that the true view could have had.

@@ -128,7 +128,7 @@ fn config() -> ClientConfig {
         key: String::new(),
         space: SpaceId(1),
         agent: "cost".to_owned(),
-        identities_per_tick: 4,
+        identities_per_s: 40,
         crowd_edges: CrowdEdges::OneByOne,
     }
 }

@@ -23,9 +23,9 @@ pub struct ClientConfig {
     pub space: SpaceId,
     /// This software's name, for the operator's eyes, at most [`myriad_wire::limits::AGENT_BYTES_MAX`] bytes.
     pub agent: String,
-    /// How many near subjects of a crowd to ask about in a tick, to learn their identity and properties. 0: none are
-    /// asked for. Usually [`DEFAULT_IDENTITIES_PER_TICK`].
-    pub identities_per_tick: u32,
+    /// About how many near subjects of a crowd to ask in a second, to learn their identity and properties: as many more
+    /// in a tick as ticks are rarer. 0: none are asked for. Usually [`DEFAULT_IDENTITIES_PER_S`].
+    pub identities_per_s: u32,
     /// How enters and leaves of a crowd are told.
     pub crowd_edges: CrowdEdges,
 }
@@ -44,8 +44,9 @@ pub enum CrowdEdges {
     Untold,
 }
 
-/// See [`ClientConfig::identities_per_tick`].
-pub const DEFAULT_IDENTITIES_PER_TICK: u32 = 4;
+/// See [`ClientConfig::identities_per_s`]. Enough for a hundred near subjects whose properties change every three
+/// seconds; some 22 bytes each.
+pub const DEFAULT_IDENTITIES_PER_S: u32 = 40;
 
 impl std::fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -28,8 +28,6 @@ pub use crowd::mask::Mask;
 pub use crowd::step::Step;
 pub use crowd::view::{SeenTrack, SeenTracks};
 pub use crowd::{Advanced, Done, OwnTracks, TrackState, TrackStore};
-pub use event::{
-    ClientConfig, ClientEvent, CommandError, CrowdEdges, DEFAULT_IDENTITIES_PER_TICK, IntentError,
-};
+pub use event::{ClientConfig, ClientEvent, CommandError, CrowdEdges, DEFAULT_IDENTITIES_PER_S, IntentError};
 pub use motion::Shown;
 pub use view::{NearState, Subject, Tier, View};

@@ -94,7 +94,7 @@ counters! {
     identities_asked,
     /// Identities sent.
     identities_sent,
-    /// Questions not answered, because they came too fast: more than one in a tick.
+    /// Questions not answered, because they came too fast: about more than 64 subjects in a tick.
     identifies_refused,
     /// Views frozen, because their client did not read.
     freezes,

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use myriad_wire::client::{ClientMessage, Command, Hello, Identify, Join, LoggedIn, Login, ServerMessage};
 use myriad_wire::codec;
 use myriad_wire::fabric::{Attach, Detach};
-use myriad_wire::limits::DATAGRAM_BYTES_MAX;
+use myriad_wire::limits::{DATAGRAM_BYTES_MAX, IDENTIFY_MAX};
 use myriad_wire::payload::Intents;
 use myriad_wire::{CloseReason, LaneId, SessionId, SubjectRef};
 use std::collections::VecDeque;
@@ -59,7 +59,7 @@ pub(crate) struct Session {
     pub(crate) in_view_count: u32,
     pub(crate) telling: Telling,
     /// Whom the client asked about since the last tick.
-    pub(crate) asked: Option<Vec<SubjectRef>>,
+    pub(crate) asked: Vec<SubjectRef>,
     /// What the client was told of that.
     pub(crate) view: ClientView,
     /// The tick of the gateway in which its lane's routes named it last.
@@ -128,7 +128,7 @@ impl Session {
             in_view: IdSet::default(),
             in_view_count: 0,
             telling: Telling::Listed { complete: true },
-            asked: None,
+            asked: Vec::new(),
             view: ClientView::default(),
             named_at: 0,
         }
@@ -305,14 +305,15 @@ impl Session {
         self.presence.take_command(command, door.counters)
     }
 
-    /// One question a tick is answered.
+    /// Questions that come within a tick are answered together, as far as one may have asked: the network may have held
+    /// up the one before.
     fn take_identify(&mut self, identify: Identify, door: &mut Door) -> Result<(), CloseReason> {
         self.expect(Phase::Joined)?;
-        if self.asked.is_some() {
+        if self.asked.len() + identify.subjects.len() > IDENTIFY_MAX {
             door.counters.identifies_refused += 1;
         } else {
             door.counters.identities_asked += identify.subjects.len() as u64;
-            self.asked = Some(identify.subjects);
+            self.asked.extend(identify.subjects);
         }
         Ok(())
     }

@@ -216,15 +216,15 @@ impl Session {
         })
     }
 
-    /// Answers the client's question, as far as it has those in view that it asks about.
+    /// Answers the client's questions, as far as it has those in view that it asks about.
     pub(crate) fn tell_identities(&mut self, sees: u32, at: &mut TellTick) {
-        let asked = self.asked.take();
+        let asked = std::mem::take(&mut self.asked);
         if !self.can_be_told() {
             return;
         }
         let (counters, records) = (&mut *at.view.counters, &mut *at.view.records);
         at.view.draft.begin_identities();
-        for name in asked.iter().flatten() {
+        for name in &asked {
             let Some((id, subject)) = at.view.mirror.named(*name) else {
                 continue;
             };

@@ -112,11 +112,12 @@ impl Client {
 
     /// Asks who near subjects are, once a tick.
     pub(super) fn ask(&mut self) {
-        let count = self.config.identities_per_tick as usize;
+        let per_s = u64::from(self.config.identities_per_s);
         let State::Present(present) = &mut self.state else {
             return;
         };
         let newest = self.view.newest;
+        let count = (per_s * present.clock.period_us()).div_ceil(1_000_000) as usize;
         if count == 0 || present.left || newest <= present.asked {
             return;
         }

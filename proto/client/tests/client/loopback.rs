@@ -157,7 +157,7 @@ fn player(key: &str) -> ClientConfig {
         key: key.to_owned(),
         space: SpaceId(1),
         agent: "loopback".to_owned(),
-        identities_per_tick: 4,
+        identities_per_s: 40,
         crowd_edges: CrowdEdges::OneByOne,
     }
 }

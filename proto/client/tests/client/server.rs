@@ -33,7 +33,7 @@ pub(crate) fn config() -> ClientConfig {
         key: "sesame".to_owned(),
         space: SPACE,
         agent: "test".to_owned(),
-        identities_per_tick: 4,
+        identities_per_s: 40,
         crowd_edges: CrowdEdges::OneByOne,
     }
 }

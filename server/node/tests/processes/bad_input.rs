@@ -550,7 +550,7 @@ impl Deaf {
             key: KEY.into(),
             space: SpaceId(1),
             agent: "myriad-test".into(),
-            identities_per_tick: 0,
+            identities_per_s: 0,
             crowd_edges: CrowdEdges::OneByOne,
         });
         let mut deaf = Self { raw, core, read: 0 };

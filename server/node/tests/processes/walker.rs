@@ -65,7 +65,7 @@ impl Door {
             key: self.key.clone(),
             space: SpaceId(1),
             agent: "myriad-test".into(),
-            identities_per_tick: myriad_client::DEFAULT_IDENTITIES_PER_TICK,
+            identities_per_s: myriad_client::DEFAULT_IDENTITIES_PER_S,
             crowd_edges: CrowdEdges::OneByOne,
         };
         let mut connection = self.connector.connect(self.address, "localhost", config).await?;

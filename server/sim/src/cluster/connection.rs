@@ -22,8 +22,8 @@ const ENTER_BYTES_MAX: usize = 120;
 /// Bytes that an enter takes at least.
 const ENTER_BYTES_MIN: usize = 12;
 
-/// How many subjects of a crowd a client asks about in a tick.
-const IDENTITIES_PER_TICK: u32 = 16;
+/// About how many subjects of a crowd a client asks in a second: every tick a dozen or more.
+const IDENTITIES_PER_S: u32 = 320;
 
 /// One connection, as long as either side knows of it.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Cluster {
             key: String::new(),
             space: super::lane::SPACE,
             agent: "sim".to_owned(),
-            identities_per_tick: IDENTITIES_PER_TICK,
+            identities_per_s: IDENTITIES_PER_S,
             crowd_edges: CrowdEdges::OneByOne,
         };
         let connection = Connection {

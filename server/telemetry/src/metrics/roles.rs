@@ -136,7 +136,7 @@ role! {
         crowds_degraded: Count = "Ticks in which a client in a crowd was told fewer near states, or no events, for want of budget.",
         identities_asked: Count = "Subjects that clients asked about.",
         identities_sent: Count = "Identities sent.",
-        identifies_refused: Count = "Questions not answered, because they came too fast: more than one in a tick.",
+        identifies_refused: Count = "Questions not answered, because they came too fast: about more than 64 subjects in a tick.",
         freezes: Count = "Views frozen, because their client did not read.",
         catch_ups: Count = "Frozen views that caught up.",
         stream_bytes_sent: Count = "Bytes sent on streams.",
