@@ -18,7 +18,7 @@ use crate::sample::Tally;
 use crate::truth::{IdHasher, Truth};
 use copies::Checked;
 use interner::Interner;
-use myriad_client::{Advanced, OwnTracks, SeenTrack, SeenTracks, Step, TrackState, TrackStore};
+use myriad_client::{Advanced, OwnTracks, SeenTrack, SeenTracks, Step, TrackList, TrackState, TrackStore};
 use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::message::Happening;
 use myriad_wire::{Slot, Tick};
@@ -67,7 +67,7 @@ pub(crate) struct CrowdFacts {
 
 struct SharedCrowd {
     /// Keeps the address from being used again.
-    tracks: Weak<Vec<SeenTrack>>,
+    tracks: Weak<TrackList>,
     facts: Arc<CrowdFacts>,
 }
 
@@ -217,7 +217,7 @@ impl Tracks {
             .entry(Arc::as_ptr(shared) as u64)
             .or_insert_with(|| SharedCrowd {
                 tracks: Arc::downgrade(shared),
-                facts: Arc::new(CrowdFacts::of(shared)),
+                facts: Arc::new(CrowdFacts::of(tracks)),
             });
         Some(Arc::clone(&crowd.facts))
     }

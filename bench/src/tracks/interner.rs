@@ -11,7 +11,7 @@
 use super::plant::Planted;
 use super::{ByKey, DecodeCounts};
 use crate::truth::IdHasher;
-use myriad_client::{Advanced, SeenTrack, SeenTracks, Step, TrackState};
+use myriad_client::{Advanced, SeenTracks, Step, TrackList, TrackState};
 use myriad_wire::Tick;
 use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::message::Happening;
@@ -35,7 +35,7 @@ pub(super) struct Interner {
     /// By address of the tracks before, tick and length of the records.
     steps: ByKey<Vec<Taken>>,
     /// Tracks with what is in view of them, by their states.
-    same: ByKey<Vec<Weak<Vec<SeenTrack>>>>,
+    same: ByKey<Vec<Weak<TrackList>>>,
     /// What happened, by the bytes that told it.
     happened: ByKey<Vec<Happened>>,
     newest: Tick,
@@ -58,7 +58,7 @@ struct Advance {
 }
 
 struct Taken {
-    previous: Weak<Vec<SeenTrack>>,
+    previous: Weak<TrackList>,
     tick: Tick,
     records: Box<[u8]>,
     step: Arc<Step>,

@@ -26,7 +26,7 @@ pub use client::Client;
 pub use counters::{ByteCounters, Counters, StateCounters};
 pub use crowd::mask::Mask;
 pub use crowd::step::Step;
-pub use crowd::view::{SeenTrack, SeenTracks};
+pub use crowd::view::{SeenTrack, SeenTracks, TrackList};
 pub use crowd::{Advanced, Done, OwnTracks, TrackState, TrackStore};
 pub use event::{ClientConfig, ClientEvent, CommandError, CrowdEdges, DEFAULT_IDENTITIES_PER_S, IntentError};
 pub use motion::Shown;

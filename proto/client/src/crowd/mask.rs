@@ -2,7 +2,7 @@
 
 use crate::limits::SLOTS_MAX;
 use crate::listed::Overfull;
-use myriad_wire::crowd::{TRACK_MEMBERS_MAX, TrackId};
+use myriad_wire::crowd::TRACK_MEMBERS_MAX;
 use myriad_wire::{LaneHandle, Slot};
 
 const WORDS: usize = TRACK_MEMBERS_MAX / 64;
@@ -125,8 +125,6 @@ impl Mask {
 #[derive(Debug, Default)]
 pub(crate) struct SlotBits {
     lanes: Vec<Vec<u64>>,
-    /// Of each slot the low part of the track's number in which it was put last. It may have gone to another since.
-    hints: Vec<Vec<u8>>,
     words: usize,
 }
 
@@ -143,25 +141,11 @@ impl SlotBits {
         self.lanes.get(usize::from(lane.0)).map_or(&[], Vec::as_slice)
     }
 
-    /// Where a slot was put last.
-    pub(crate) fn hint(&self, lane: LaneHandle, slot: Slot) -> Option<u8> {
-        self.hints.get(usize::from(lane.0))?.get(slot.0 as usize).copied()
-    }
-
-    /// A slot that is among them is in this track now.
-    pub(crate) fn set_hint(&mut self, lane: LaneHandle, slot: Slot, track: TrackId) {
-        let hints = self.hints.get_mut(usize::from(lane.0));
-        if let Some(hint) = hints.and_then(|hints| hints.get_mut(slot.0 as usize)) {
-            *hint = track.0 as u8;
-        }
-    }
-
     /// `Ok(false)` if it was there already.
     pub(crate) fn insert(&mut self, lane: LaneHandle, slot: Slot) -> Result<bool, Overfull> {
         let (lane, word) = (usize::from(lane.0), slot.0 as usize / 64);
         if self.lanes.len() <= lane {
             self.lanes.resize_with(lane + 1, Vec::new);
-            self.hints.resize_with(lane + 1, Vec::new);
         }
         let words = &mut self.lanes[lane];
         if words.len() <= word {
@@ -171,7 +155,6 @@ impl SlotBits {
             }
             self.words += more;
             words.resize(word + 1, 0);
-            self.hints[lane].resize((word + 1) * 64, 0);
         }
         let bit = 1 << (slot.0 % 64);
         let is_new = words[word] & bit == 0;
@@ -188,11 +171,10 @@ impl SlotBits {
 
     /// Gives back the memory of lanes of which nobody is among them.
     pub(crate) fn trim(&mut self) {
-        for (words, hints) in self.lanes.iter_mut().zip(&mut self.hints) {
+        for words in &mut self.lanes {
             if words.iter().all(|word| *word == 0) {
                 self.words -= words.len();
                 *words = Vec::new();
-                *hints = Vec::new();
             }
         }
     }

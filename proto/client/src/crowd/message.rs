@@ -368,7 +368,8 @@ impl Crowd {
         for place in entering.iter() {
             let slot = state.track().names()[place].slot;
             if self.slots.insert(lane, slot)? {
-                self.slots.set_hint(lane, slot, self.tracks[at].track);
+                let track = self.tracks[at].track;
+                self.tracks.set_hint(lane, slot, track);
                 self.in_view += 1;
             } else {
                 // Another track holds a life of that slot.

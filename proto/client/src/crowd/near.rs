@@ -19,6 +19,8 @@ use myriad_wire::{Generation, LaneHandle, Pos, Slot, SubjectRef, Tick};
 pub(crate) const NEAR_TICKS: u64 = 4;
 /// Ticks after which an identity is asked for again.
 const ASK_AGAIN_TICKS: u32 = 16;
+/// Ticks between two looks for those of whom nothing comes any more.
+const SWEEP_TICKS: u64 = 4;
 /// By how much the moment shown catches up, in ticks per tick.
 const CATCH_UP: f64 = 0.5;
 /// Most ticks beyond the newest cell for which movement is assumed to go on.
@@ -47,6 +49,8 @@ pub(crate) struct Near {
     notes: Vec<Note>,
     /// Of the one whose identity was asked for last.
     asked_last: u64,
+    /// When those of whom nothing came were looked for last.
+    swept: Tick,
 }
 
 /// One near subject.
@@ -178,8 +182,12 @@ impl Near {
         true
     }
 
-    /// It is `newest`: gives up those of whom nothing came for long.
+    /// It is `newest`: gives up those of whom nothing came for long. Looks every few ticks.
     pub(crate) fn sweep(&mut self, newest: Tick, period: u32) {
+        if newest.since(self.swept) < SWEEP_TICKS {
+            return;
+        }
+        self.swept = newest;
         let keep = |motion: &Motion| age(motion, newest) <= kept_ticks(period);
         if self.motions.iter().all(keep) {
             return;

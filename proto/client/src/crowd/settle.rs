@@ -148,9 +148,8 @@ impl Crowd {
                     self.near.resume(subject, motion);
                 }
                 self.slots.insert(lane, name.slot)?;
-                self.slots.set_hint(lane, name.slot, self.tracks[at].track);
                 self.in_view += 1;
-                self.tracks[at].in_view.set(place);
+                self.hold(at, place, name);
             } else if let Some(old) = listed.other_life(subject) {
                 let entity = listed.leave(old);
                 turn.leaves.push((old, entity));
@@ -162,8 +161,7 @@ impl Crowd {
             let lost = &mut turn.limbo[lost];
             lost.found = true;
             if lost.subject == subject {
-                self.slots.set_hint(lane, name.slot, self.tracks[at].track);
-                self.tracks[at].in_view.set(place);
+                self.hold(at, place, name);
             } else {
                 let old = lost.subject;
                 self.leave(old, &mut turn.leaves);
@@ -177,7 +175,7 @@ impl Crowd {
             let old = track.subject(old_place);
             track.in_view.clear(old_place);
             if old == subject {
-                self.tracks[at].in_view.set(place);
+                self.hold(at, place, name);
             } else {
                 self.leave(old, &mut turn.leaves);
             }
@@ -186,6 +184,13 @@ impl Crowd {
             counters.contradictions += 1;
         }
         Ok(())
+    }
+
+    /// The member of the track at `at` is in view there.
+    fn hold(&mut self, at: usize, place: usize, name: Name) {
+        let (lane, track) = (self.tracks[at].lane, self.tracks[at].track);
+        self.tracks.set_hint(lane, name.slot, track);
+        self.tracks[at].in_view.set(place);
     }
 
     /// Which carried track holds the slot in view: most often the one that was told under the same name.

@@ -134,10 +134,7 @@ impl Crowd {
             let Ok(at) = self.find(*key) else { continue };
             for place in places.iter() {
                 let track = &self.tracks[at];
-                let (lane, slot) = (track.lane, track.name(place).slot);
-                let id = track.track;
-                self.slots.insert(lane, slot)?;
-                self.slots.set_hint(lane, slot, id);
+                self.slots.insert(track.lane, track.name(place).slot)?;
                 self.in_view += 1;
             }
         }

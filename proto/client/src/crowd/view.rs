@@ -48,24 +48,32 @@ pub struct SeenTrack {
 
 /// The tracks of one client, ascending by lane and number. Copies are shared until one of them is changed.
 #[derive(Clone, Debug, Default)]
-pub struct SeenTracks(Arc<Vec<SeenTrack>>);
+pub struct SeenTracks(Arc<TrackList>);
+
+/// What copies of [`SeenTracks`] share.
+#[derive(Clone, Debug, Default)]
+pub struct TrackList {
+    tracks: Vec<SeenTrack>,
+    /// By lane and slot the track in which somebody was put last. It may have gone to another since, or away.
+    hints: Vec<Vec<TrackId>>,
+}
 
 impl Deref for SeenTracks {
     type Target = Vec<SeenTrack>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.0.tracks
     }
 }
 
 impl DerefMut for SeenTracks {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        Arc::make_mut(&mut self.0)
+        &mut Arc::make_mut(&mut self.0).tracks
     }
 }
 
-impl From<Arc<Vec<SeenTrack>>> for SeenTracks {
-    fn from(shared: Arc<Vec<SeenTrack>>) -> Self {
+impl From<Arc<TrackList>> for SeenTracks {
+    fn from(shared: Arc<TrackList>) -> Self {
         Self(shared)
     }
 }
@@ -73,8 +81,27 @@ impl From<Arc<Vec<SeenTrack>>> for SeenTracks {
 impl SeenTracks {
     /// What copies share: who holds it weakly may know it by its address.
     #[must_use]
-    pub fn shared(&self) -> &Arc<Vec<SeenTrack>> {
+    pub fn shared(&self) -> &Arc<TrackList> {
         &self.0
+    }
+
+    fn hint(&self, lane: LaneHandle, slot: Slot) -> Option<TrackId> {
+        let hints = self.0.hints.get(usize::from(lane.0))?;
+        hints.get(slot.0 as usize).copied()
+    }
+
+    /// A slot that is in view is in this track now.
+    pub(crate) fn set_hint(&mut self, lane: LaneHandle, slot: Slot, track: TrackId) {
+        let (lane, slot) = (usize::from(lane.0), slot.0 as usize);
+        let all = &mut Arc::make_mut(&mut self.0).hints;
+        if all.len() <= lane {
+            all.resize_with(lane + 1, Vec::new);
+        }
+        let hints = &mut all[lane];
+        if hints.len() <= slot {
+            hints.resize((slot + 1).next_multiple_of(64), TrackId(0));
+        }
+        hints[slot] = track;
     }
 
     /// Whether both hold the same tracks in the same states, with the same members in view.
@@ -235,13 +262,10 @@ impl Crowd {
         if !self.slots.contains(lane, slot) {
             return None;
         }
-        let hint = self.slots.hint(lane, slot);
-        let hinted = self.tracks.iter().find_map(|track| {
-            let is_meant = track.lane == lane && Some(track.track.0 as u8) == hint;
-            is_meant
-                .then(|| track.seen_place(slot))
-                .flatten()
-                .map(|place| (track, place))
+        let hint = self.tracks.hint(lane, slot);
+        let hinted = hint.and_then(|track| {
+            let track = &self.tracks[self.find(key(lane, track)).ok()?];
+            Some((track, track.seen_place(slot)?))
         });
         hinted.or_else(|| self.search(lane, slot))
     }
