@@ -10,6 +10,7 @@ use crate::sample::{Coverage, CoverageCounts, Moment, Rates, Sampler, Tally, add
 use crate::tracks::{OwnCopies, Store, Tracks};
 use crate::truth::{Row, Truth};
 use crate::view::{Sight, Telling, ToldEdge, Tolerance, ViewCheck, ViewCounts};
+use bytes::Bytes;
 use myriad_client::{ByteCounters, Client, ClientEvent, Mask, TrackState};
 use myriad_wire::client::Joined;
 use myriad_wire::{EntityId, IntentSeq, Pos, SpaceClock, Tick, Value};
@@ -142,12 +143,30 @@ impl Bot {
         }
     }
 
-    /// Takes all events that the SDK has. Tracks are decoded as they are told, in the worker's store.
-    pub(crate) fn take_events(&mut self, client: &mut Client, tracks: &mut Tracks) {
+    /// A datagram arrived. Near states are decoded in the worker's store.
+    pub(crate) fn take_datagram(
+        &mut self,
+        client: &mut Client,
+        datagram: Bytes,
+        now_us: u64,
+        tracks: &mut Tracks,
+    ) {
+        self.draw_copies(tracks);
+        let copies = self.copies.as_deref_mut();
+        client.handle_datagram_with(datagram, now_us, &mut Store { tracks, copies });
+    }
+
+    /// Whether it decodes on its own now.
+    fn draw_copies(&mut self, tracks: &Tracks) {
         let stint = tracks.stint(self.index);
         if stint != self.copies.as_ref().map(|copies| copies.stint) {
             self.copies = stint.map(|stint| Box::new(OwnCopies::new(stint)));
         }
+    }
+
+    /// Takes all events that the SDK has. Tracks are decoded as they are told, in the worker's store.
+    pub(crate) fn take_events(&mut self, client: &mut Client, tracks: &mut Tracks) {
+        self.draw_copies(tracks);
         loop {
             let copies = self.copies.as_deref_mut();
             let Some(event) = client.poll_event_with(&mut Store { tracks, copies }) else {

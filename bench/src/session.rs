@@ -233,7 +233,10 @@ impl Session {
     pub(crate) fn take(&mut self, arrival: Arrival, now_us: u64, tracks: &mut Tracks) {
         match arrival {
             Arrival::Stream(bytes) => self.core.handle_stream(&bytes, now_us),
-            Arrival::Datagram(datagram) => self.core.handle_datagram(datagram, now_us),
+            Arrival::Datagram(datagram) => match &mut self.life {
+                Some(life) => life.bot.take_datagram(&mut self.core, datagram, now_us, tracks),
+                None => self.core.handle_datagram(datagram, now_us),
+            },
             Arrival::StreamEnd => self.has_ended = true,
             Arrival::Broken => self.core.handle_closed(CloseReason::Lost),
             // Of one that has not joined yet the join took too long.

@@ -18,10 +18,12 @@ use crate::sample::Tally;
 use crate::truth::{IdHasher, Truth};
 use copies::Checked;
 use interner::Interner;
-use myriad_client::{Advanced, OwnTracks, SeenTrack, SeenTracks, Step, TrackList, TrackState, TrackStore};
+use myriad_client::{
+    Advanced, NearChunk, OwnTracks, SeenTrack, SeenTracks, Step, TrackList, TrackState, TrackStore,
+};
 use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::message::Happening;
-use myriad_wire::{Slot, Tick};
+use myriad_wire::{LaneHandle, Slot, Tick};
 use plant::Planted;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -51,6 +53,8 @@ pub(crate) struct Tracks {
     facts: ByKey<Facts>,
     /// Of tracks that clients share: where everybody is in them.
     crowds: ByKey<SharedCrowd>,
+    /// Of near states and such tracks: when those who are near were told by their tracks.
+    near: ByKey<NearFacts>,
     /// By slot.
     homes: Vec<Home>,
     fresh: VecDeque<Arc<TrackState>>,
@@ -63,6 +67,13 @@ pub(crate) struct CrowdFacts {
     pub(crate) ages: Vec<(Tick, u32)>,
     /// By slot: the track, the place in it, and which of the ages: small, since it is looked up for each near one.
     places: Vec<(u16, u8, u8)>,
+}
+
+struct NearFacts {
+    /// Keep the addresses from being used again.
+    chunk: Weak<NearChunk>,
+    facts: Weak<CrowdFacts>,
+    told: Box<[(Tick, u32)]>,
 }
 
 struct SharedCrowd {
@@ -130,6 +141,7 @@ impl Tracks {
             },
             facts: ByKey::default(),
             crowds: ByKey::default(),
+            near: ByKey::default(),
             homes: Vec::new(),
             fresh: VecDeque::new(),
             swept_us: 0,
@@ -148,6 +160,8 @@ impl Tracks {
             self.swept_us = now_us;
             self.facts.retain(|_, facts| facts.state.strong_count() > 0);
             self.crowds.retain(|_, crowd| crowd.tracks.strong_count() > 0);
+            self.near
+                .retain(|_, near| near.chunk.strong_count() > 0 && near.facts.strong_count() > 0);
             if let Some(interner) = &mut self.interner {
                 interner.sweep();
             }
@@ -222,6 +236,24 @@ impl Tracks {
         Some(Arc::clone(&crowd.facts))
     }
 
+    /// Of the states of `chunk` those that are no older than what the tracks tell of their subjects: when these tell
+    /// it, and of how many.
+    pub(crate) fn near(&mut self, chunk: &Arc<NearChunk>, facts: &Arc<CrowdFacts>) -> &[(Tick, u32)] {
+        let key = (Arc::as_ptr(chunk) as u64).rotate_left(32) ^ Arc::as_ptr(facts) as u64;
+        let near = self
+            .near
+            .entry(key)
+            .or_insert_with(|| NearFacts::of(chunk, facts));
+        let is_it = |near: &NearFacts| {
+            std::ptr::eq(near.chunk.as_ptr(), Arc::as_ptr(chunk))
+                && std::ptr::eq(near.facts.as_ptr(), Arc::as_ptr(facts))
+        };
+        if !is_it(near) {
+            *near = NearFacts::of(chunk, facts);
+        }
+        &near.told
+    }
+
     /// Which of a client's tracks, of these [`key`]s, holds the slot in view, and where.
     pub(crate) fn find(
         &mut self,
@@ -257,6 +289,22 @@ impl Tracks {
             tick: tracks[i].state().tick(),
         };
         Some((i, place))
+    }
+}
+
+impl NearFacts {
+    fn of(chunk: &Arc<NearChunk>, facts: &Arc<CrowdFacts>) -> Self {
+        let mut told = Vec::new();
+        for slot in chunk.slots() {
+            if let Some((.., tick)) = facts.find(*slot).filter(|(.., tick)| chunk.tick() >= *tick) {
+                add_age(&mut told, tick, 1);
+            }
+        }
+        Self {
+            chunk: Arc::downgrade(chunk),
+            facts: Arc::downgrade(facts),
+            told: told.into_boxed_slice(),
+        }
     }
 }
 
@@ -387,6 +435,18 @@ impl TrackStore for Store<'_> {
             }
             .advance(previous, tick, delta),
         }
+    }
+
+    fn near(&mut self, tick: Tick, lane: LaneHandle, chunk: &[u8]) -> Result<Arc<NearChunk>, CodecError> {
+        let Some(interner) = &mut self.tracks.interner else {
+            return OwnTracks.near(tick, lane, chunk);
+        };
+        let shared = interner.near(tick, lane, chunk)?;
+        if self.copies.is_some() {
+            let is_same = NearChunk::from_bytes(tick, lane, chunk)? == *shared;
+            interner.note_compared(is_same);
+        }
+        Ok(shared)
     }
 
     fn expect(&mut self, told: &[&TrackState]) {

@@ -40,19 +40,18 @@ impl Ages {
         }
     }
 
-    /// One of those added counts no more.
+    /// Some of those added without the near tier count no more.
     #[inline]
-    pub(super) fn remove(&mut self, tick: Tick, near: bool) {
-        match self.counts.get_mut(self.base.since(tick) as usize) {
-            Some(counts) => {
-                let count = &mut counts[usize::from(near)];
-                *count = count.saturating_sub(1);
-            }
+    pub(super) fn remove(&mut self, tick: Tick, count: u32) {
+        let counted = match self.counts.get_mut(self.base.since(tick) as usize) {
+            Some(counts) => Some(&mut counts[0]),
             None => {
-                if let Some((_, count)) = self.old.iter_mut().find(|(old, _)| *old == tick) {
-                    *count = count.saturating_sub(1);
-                }
+                let old = self.old.iter_mut().find(|(old, _)| *old == tick);
+                old.map(|(_, counted)| counted)
             }
+        };
+        if let Some(counted) = counted {
+            *counted = counted.saturating_sub(count);
         }
     }
 

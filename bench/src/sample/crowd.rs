@@ -8,8 +8,8 @@ use super::ages::Ages;
 use super::shown::ShownNow;
 use super::{Moment, Rates, Tally};
 use crate::tracks::{CrowdFacts, Tracks, key, told_later};
-use myriad_client::{NearState, SeenTrack};
-use myriad_wire::{Slot, SubjectRef, Tick};
+use myriad_client::{NearChunk, SeenTrack};
+use myriad_wire::{Pos, Slot, SubjectRef, Tick};
 use std::sync::Arc;
 
 /// A subject's properties are compared if it was near for so many ticks without a break: by then every change must have
@@ -23,7 +23,6 @@ const WATCHED_TICKS: u64 = 96;
 pub(super) struct CrowdSampler {
     /// Of a client that decodes on its own: what is kept of its tracks, in their order.
     own: Vec<OwnTrack>,
-    near: Vec<NearState>,
     watched: Option<Watched>,
 }
 
@@ -46,6 +45,8 @@ struct Seen<'a> {
     keys: Vec<u32>,
     /// If clients share them.
     facts: Option<Arc<CrowdFacts>>,
+    /// Near states of the newest tick.
+    near: &'a [Arc<NearChunk>],
 }
 
 impl<'a> Seen<'a> {
@@ -58,7 +59,12 @@ impl<'a> Seen<'a> {
             Some(_) => Vec::new(),
             None => tracks.iter().map(|track| key(track)).collect(),
         };
-        Self { tracks, keys, facts }
+        Self {
+            tracks,
+            keys,
+            facts,
+            near: view.near_chunks(),
+        }
     }
 
     /// Which of the tracks holds the slot in view, the place there, and when it was told.
@@ -69,12 +75,57 @@ impl<'a> Seen<'a> {
         let (i, place) = tracks.find((&self.tracks, &self.keys), slot)?;
         Some((i, place, self.tracks[i].state().state_tick(place)))
     }
+
+    /// Near ones are as old as their near states, unless their track has told them since.
+    fn count_near(&self, tracks: &mut Tracks, ages: &mut Ages) {
+        for chunk in self.near {
+            if let Some(facts) = &self.facts {
+                for (told, count) in tracks.near(chunk, facts) {
+                    ages.remove(*told, *count);
+                    ages.add(chunk.tick(), true, *count);
+                }
+                continue;
+            }
+            for slot in chunk.slots() {
+                if let Some((.., told)) = self.find(tracks, *slot)
+                    && chunk.tick() >= told
+                {
+                    ages.remove(told, 1);
+                    ages.add(chunk.tick(), true, 1);
+                }
+            }
+        }
+    }
+
+    /// Every `one_in`-th near state from the `first` on: whose, by track and place there, when and where.
+    fn each_near(
+        &self,
+        (first, one_in): (usize, usize),
+        tracks: &mut Tracks,
+        mut each: impl FnMut((usize, usize), SubjectRef, Tick, Pos),
+    ) {
+        let mut next = first;
+        for chunk in self.near {
+            while let Some(slot) = chunk.slots().get(next) {
+                if let Some((i, place, _)) = self.find(tracks, *slot) {
+                    let subject = SubjectRef {
+                        lane: chunk.lane(),
+                        slot: *slot,
+                        generation: self.tracks[i].state().track().names()[place].generation,
+                    };
+                    each((i, place), subject, chunk.tick(), chunk.positions()[next]);
+                }
+                next = next.saturating_add(one_in);
+            }
+            next -= chunk.slots().len();
+        }
+    }
 }
 
 impl CrowdSampler {
     /// Gives its memory back: the client is in no crowd now.
     pub(super) fn clear(&mut self) {
-        if self.own.capacity() + self.near.capacity() > 0 {
+        if self.own.capacity() > 0 {
             *self = Self::default();
         }
     }
@@ -89,10 +140,8 @@ impl CrowdSampler {
         (ages, tally): (&mut Ages, &mut Tally),
     ) {
         let seen = Seen::of(moment, tracks);
-        self.near.clear();
-        self.near.extend(moment.client.view().near());
         self.count_tracks(&seen, tracks, ages);
-        self.count_near(&seen, tracks, ages);
+        seen.count_near(tracks, ages);
         for subject in moment.client.view().listed() {
             ages.add(subject.state_tick(), false, 1);
         }
@@ -103,7 +152,7 @@ impl CrowdSampler {
         if measuring {
             self.compare_states(moment, &seen, (turn, rates), tracks, tally);
             self.compare_shown(moment, &seen, (turn, rates), tracks, tally);
-            self.compare_properties(moment, turn, tally);
+            self.compare_properties(moment, &seen, turn, tracks, tally);
         }
     }
 
@@ -162,24 +211,12 @@ impl CrowdSampler {
         }
     }
 
-    /// Near ones are as old as their near states, unless their track has told them since.
-    fn count_near(&mut self, seen: &Seen<'_>, tracks: &mut Tracks, ages: &mut Ages) {
-        for near in &self.near {
-            if let Some((.., told)) = seen.find(tracks, near.subject.slot)
-                && near.tick >= told
-            {
-                ages.remove(told, false);
-                ages.add(near.tick, true, 1);
-            }
-        }
-    }
-
     fn compare_states(
         &self,
         moment: &Moment<'_>,
         seen: &Seen<'_>,
         (turn, rates): (usize, Rates),
-        tracks: &Tracks,
+        tracks: &mut Tracks,
         tally: &mut Tally,
     ) {
         let one_in = rates.track_one_in;
@@ -189,14 +226,14 @@ impl CrowdSampler {
                 tally.codec.compare_track(track.state(), moment.truth);
             }
         }
-        let one_in = rates.codec_one_in;
-        for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
-            let row = moment.truth.row_in(near.subject.slot, near.subject.generation);
-            let at = moment.truth.at(near.tick);
+        let turn = (turn % rates.codec_one_in, rates.codec_one_in);
+        seen.each_near(turn, tracks, |_, subject, tick, decoded| {
+            let row = moment.truth.row_in(subject.slot, subject.generation);
+            let at = moment.truth.at(tick);
             if let Some(position) = at.zip(row).and_then(|(at, row)| at.position(row)) {
-                tally.codec.compare_near(position, near.position);
+                tally.codec.compare_near(position, decoded);
             }
-        }
+        });
     }
 
     /// Of all members one in so many, and beside them of the near ones.
@@ -226,36 +263,38 @@ impl CrowdSampler {
             }
             next -= names.len();
         }
-        let one_in = rates.near_shown_one_in;
-        for near in self.near.iter().skip(turn % one_in).step_by(one_in) {
-            let SubjectRef { slot, generation, .. } = near.subject;
-            if let Some((i, place, _)) = seen.find(tracks, slot)
-                && let Some(row) = moment.truth.row_in(slot, generation)
-            {
-                now.compare(
-                    moment,
-                    (view.member(seen.tracks[i], place), row),
-                    (false, false),
-                    tally,
-                );
+        let turn = (turn % rates.near_shown_one_in, rates.near_shown_one_in);
+        seen.each_near(turn, tracks, |(i, place), subject, _, _| {
+            if let Some(row) = moment.truth.row_in(subject.slot, subject.generation) {
+                let member = view.member(seen.tracks[i], place);
+                now.compare(moment, (member, row), (false, false), tally);
             }
-        }
+        });
     }
 
     /// Watches one near subject after the other.
-    fn compare_properties(&mut self, moment: &Moment<'_>, turn: usize, tally: &mut Tally) {
+    fn compare_properties(
+        &mut self,
+        moment: &Moment<'_>,
+        seen: &Seen<'_>,
+        turn: usize,
+        tracks: &mut Tracks,
+        tally: &mut Tally,
+    ) {
         let Some(now) = moment.client.seen_tick() else {
             return;
         };
         let watched = self.watched.filter(|watched| {
-            let is_near = self.near.iter().any(|near| near.subject == watched.subject);
-            is_near && now.since(watched.since) <= WATCHED_TICKS
+            let SubjectRef { lane, slot, .. } = watched.subject;
+            let mut near = seen.near.iter().filter(|chunk| chunk.lane() == lane);
+            now.since(watched.since) <= WATCHED_TICKS && near.any(|chunk| chunk.position(slot).is_some())
         });
         let Some(watched) = watched else {
-            let next = self.near.get(turn.wrapping_mul(7) % self.near.len().max(1));
-            self.watched = next.map(|near| Watched {
-                subject: near.subject,
-                since: now,
+            let near: usize = seen.near.iter().map(|chunk| chunk.slots().len()).sum();
+            let next = turn.wrapping_mul(7) % near.max(1);
+            self.watched = None;
+            seen.each_near((next, usize::MAX), tracks, |_, subject, _, _| {
+                self.watched = Some(Watched { subject, since: now });
             });
             return;
         };

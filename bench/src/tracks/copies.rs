@@ -68,7 +68,7 @@ impl Checked<'_> {
     pub(super) fn begin(&mut self, tick: Tick, keyframe: &[u8]) -> Result<Arc<TrackState>, CodecError> {
         let state = self.interner.begin(tick, keyframe)?;
         let own = TrackState::from_keyframe(tick, keyframe)?;
-        self.note(own == *state);
+        self.interner.note_compared(own == *state);
         self.copies.put(&state, own);
         Ok(state)
     }
@@ -83,16 +83,11 @@ impl Checked<'_> {
         let applied = own.apply(tick, delta);
         let to = self.interner.advance(previous, tick, delta, self.planted)?;
         let is_same = applied.is_ok_and(|applied| Done::from(applied) == to.done) && own == *to.state;
-        self.note(is_same);
+        self.interner.note_compared(is_same);
         // After a difference the copy begins anew, so that each is counted once.
         if is_same {
             self.copies.put(&to.state, own);
         }
         Ok(to)
-    }
-
-    fn note(&mut self, is_same: bool) {
-        self.interner.counts.compared += 1;
-        self.interner.counts.differences += u64::from(!is_same);
     }
 }

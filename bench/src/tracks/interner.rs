@@ -11,16 +11,16 @@
 use super::plant::Planted;
 use super::{ByKey, DecodeCounts};
 use crate::truth::IdHasher;
-use myriad_client::{Advanced, SeenTracks, Step, TrackList, TrackState};
-use myriad_wire::Tick;
+use myriad_client::{Advanced, NearChunk, SeenTracks, Step, TrackList, TrackState};
 use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::message::Happening;
+use myriad_wire::{LaneHandle, Tick};
 use std::hash::Hasher;
 use std::sync::{Arc, Weak};
 
 /// Ticks for which a keyframe's state is kept although nobody may hold it.
 const KEYFRAME_TICKS: u64 = 64;
-/// The same of what happened.
+/// The same of what happened, and of near states.
 const HAPPENED_TICKS: u64 = 16;
 
 /// See the module.
@@ -36,6 +36,8 @@ pub(super) struct Interner {
     steps: ByKey<Vec<Taken>>,
     /// Tracks with what is in view of them, by their states.
     same: ByKey<Vec<Weak<TrackList>>>,
+    /// Near states, by the bytes that told them.
+    near: ByKey<Vec<Near>>,
     /// What happened, by the bytes that told it.
     happened: ByKey<Vec<Happened>>,
     newest: Tick,
@@ -62,6 +64,11 @@ struct Taken {
     tick: Tick,
     records: Box<[u8]>,
     step: Arc<Step>,
+}
+
+struct Near {
+    bytes: Box<[u8]>,
+    chunk: Arc<NearChunk>,
 }
 
 struct Happened {
@@ -219,6 +226,37 @@ impl Interner {
         tracks
     }
 
+    /// The near states of these very bytes.
+    pub(super) fn near(
+        &mut self,
+        tick: Tick,
+        lane: LaneHandle,
+        bytes: &[u8],
+    ) -> Result<Arc<NearChunk>, CodecError> {
+        self.newest = self.newest.max(tick);
+        let key = mixed(&[tick.0, u64::from(lane.0), mixed_bytes(bytes)]);
+        let known = self.near.entry(key).or_default();
+        let is_it =
+            |near: &&Near| near.chunk.tick() == tick && near.chunk.lane() == lane && *near.bytes == *bytes;
+        if let Some(near) = known.iter().find(is_it) {
+            self.counts.shared += 1;
+            return Ok(Arc::clone(&near.chunk));
+        }
+        self.counts.decoded += 1;
+        let chunk = Arc::new(NearChunk::from_bytes(tick, lane, bytes)?);
+        known.push(Near {
+            bytes: bytes.into(),
+            chunk: Arc::clone(&chunk),
+        });
+        Ok(chunk)
+    }
+
+    /// A client that decodes on its own came to the same, or did not.
+    pub(super) fn note_compared(&mut self, is_same: bool) {
+        self.counts.compared += 1;
+        self.counts.differences += u64::from(!is_same);
+    }
+
     pub(super) fn happenings(&mut self, tick: Tick, bytes: &[u8]) -> Result<Arc<[Happening]>, CodecError> {
         let known = self.happened.entry(mixed_bytes(bytes)).or_default();
         if let Some(happened) = known.iter().find(|happened| *happened.bytes == *bytes) {
@@ -239,6 +277,7 @@ impl Interner {
         retain(&mut self.begun, |begun| begun.tick >= oldest);
         let oldest = self.newest - HAPPENED_TICKS;
         retain(&mut self.happened, |happened| happened.tick >= oldest);
+        retain(&mut self.near, |near| near.chunk.tick() >= oldest);
         // What a dropped entry led to may be held by nobody now.
         while retain(&mut self.steps, |taken| taken.previous.strong_count() > 0) {}
         retain(&mut self.same, |tracks| tracks.strong_count() > 0);

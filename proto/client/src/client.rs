@@ -161,6 +161,11 @@ impl Client {
 
     /// A datagram arrived.
     pub fn handle_datagram(&mut self, datagram: Bytes, now_us: u64) {
+        self.handle_datagram_with(datagram, now_us, &mut OwnTracks);
+    }
+
+    /// As [`Self::handle_datagram`], but with near states decoded in `store`: see [`Self::poll_event_with`].
+    pub fn handle_datagram_with(&mut self, datagram: Bytes, now_us: u64, store: &mut dyn TrackStore) {
         self.advance(now_us);
         if self.closed.is_some() {
             return;
@@ -184,7 +189,7 @@ impl Client {
         self.view.note(header.tick);
         self.handle_header(&header);
         self.order
-            .handle_payload(&header, datagram, &mut self.view, &mut self.counters);
+            .handle_payload(&header, datagram, &mut self.view, store, &mut self.counters);
         self.ask();
     }
 

@@ -22,7 +22,8 @@ use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::message::Happening;
 use myriad_wire::crowd::{Applied, CELL_SHIFT, Track};
 use myriad_wire::grid::AOI_SHIFT;
-use myriad_wire::{Pos, Tick};
+use myriad_wire::{LaneHandle, Pos, Tick};
+use near::NearChunk;
 use std::sync::Arc;
 use step::Step;
 use view::SeenTracks;
@@ -134,6 +135,14 @@ pub trait TrackStore {
         tick: Tick,
         delta: &[u8],
     ) -> Result<Advanced, CodecError>;
+
+    /// The near states of a chunk of `tick`.
+    ///
+    /// # Errors
+    /// If the bytes are no chunk.
+    fn near(&mut self, tick: Tick, lane: LaneHandle, chunk: &[u8]) -> Result<Arc<NearChunk>, CodecError> {
+        NearChunk::from_bytes(tick, lane, chunk).map(Arc::new)
+    }
 
     /// What happened to members of a track in `tick`.
     ///

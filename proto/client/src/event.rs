@@ -44,9 +44,9 @@ pub enum CrowdEdges {
     Untold,
 }
 
-/// See [`ClientConfig::identities_per_s`]. Enough for a hundred near subjects whose properties change every three
+/// See [`ClientConfig::identities_per_s`]. Enough for a hundred near subjects whose properties change every five
 /// seconds; some 22 bytes each.
-pub const DEFAULT_IDENTITIES_PER_S: u32 = 40;
+pub const DEFAULT_IDENTITIES_PER_S: u32 = 20;
 
 impl std::fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

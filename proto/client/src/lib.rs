@@ -25,6 +25,7 @@ mod view;
 pub use client::Client;
 pub use counters::{ByteCounters, Counters, StateCounters};
 pub use crowd::mask::Mask;
+pub use crowd::near::NearChunk;
 pub use crowd::step::Step;
 pub use crowd::view::{SeenTrack, SeenTracks, TrackList};
 pub use crowd::{Advanced, Done, OwnTracks, TrackState, TrackStore};

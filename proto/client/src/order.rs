@@ -177,12 +177,13 @@ impl Order {
         header: &PayloadHeader,
         datagram: Bytes,
         view: &mut View,
+        store: &mut dyn TrackStore,
         counters: &mut Counters,
     ) {
         if !self.note_arrival(header) {
             counters.datagrams_duplicate += 1;
         } else if self.is_turn_of(header.tick, header.view_seq) {
-            apply(&datagram, view, counters);
+            apply(&datagram, view, store, counters);
         } else {
             self.hold(header, datagram, counters);
         }
@@ -233,12 +234,12 @@ impl Order {
     }
 
     /// Applies the held datagrams whose turn it is.
-    fn apply_held(&mut self, view: &mut View, counters: &mut Counters) {
+    fn apply_held(&mut self, view: &mut View, store: &mut dyn TrackStore, counters: &mut Counters) {
         let mut held = std::mem::take(&mut self.held);
         held.retain(|one| {
             let is_turn = self.is_turn_of(one.tick, one.view_seq);
             if is_turn {
-                apply(&one.datagram, view, counters);
+                apply(&one.datagram, view, store, counters);
             }
             !is_turn
         });
@@ -286,7 +287,7 @@ impl Order {
                         };
                         if crowd.handle(&bytes, &sight, listed, store, counters)?.begins {
                             self.views_told += 1;
-                            self.apply_held(view, counters);
+                            self.apply_held(view, store, counters);
                         }
                     }
                     Message::Listed(Listed { tick, complete }) => {
@@ -298,7 +299,7 @@ impl Order {
                     }
                     Message::Identity(identity) => {
                         let tick = identity.tick;
-                        let news = view.crowd.learn(identity, view.newest);
+                        let news = view.crowd.learn(identity);
                         self.identities = (tick, news.into_iter());
                     }
                 }
@@ -310,7 +311,7 @@ impl Order {
                 }
                 open.at_states = true;
                 self.views_told += 1;
-                self.apply_held(view, counters);
+                self.apply_held(view, store, counters);
             } else if !open.past_states {
                 if !open.awaits_nothing() && !states_are_in(open, self.arrived.as_ref()) && !is_over {
                     if now_us < open.deadline_us {
@@ -323,7 +324,7 @@ impl Order {
                 return Ok(Some(event));
             } else {
                 self.open = None;
-                self.apply_held(view, counters);
+                self.apply_held(view, store, counters);
             }
         }
     }
@@ -471,11 +472,11 @@ fn states_are_in(open: &Open, arrived: Option<&Arrived>) -> bool {
 }
 
 /// Applies the states of a payload that has been found well-formed.
-fn apply(datagram: &[u8], view: &mut View, counters: &mut Counters) {
+fn apply(datagram: &[u8], view: &mut View, store: &mut dyn TrackStore, counters: &mut Counters) {
     let mut malformed = 0;
     let decoded = decode_payload(datagram, |header, lane, chunk| {
         if view
-            .apply_chunk(header.tick, lane, chunk, &mut counters.states)
+            .apply_chunk(header.tick, lane, chunk, store, &mut counters.states)
             .is_err()
         {
             malformed += 1;

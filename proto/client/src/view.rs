@@ -5,6 +5,8 @@
 //! something takes effect.
 
 use crate::counters::StateCounters;
+use crate::crowd::TrackStore;
+use crate::crowd::near::NearChunk;
 use crate::crowd::view::{Crowd, SeenTrack, SeenTracks};
 use crate::listed::{Entered, Listed, Overfull, Record};
 use crate::motion::{Motion, Shown};
@@ -12,7 +14,8 @@ use myriad_wire::client::Enter;
 use myriad_wire::codec::CodecError;
 use myriad_wire::track::Level;
 use myriad_wire::value::PropertyList;
-use myriad_wire::{EntityId, KindId, LaneHandle, Pos, PropertyIndex, SubjectRef, Tick, Value};
+use myriad_wire::{EntityId, KindId, LaneHandle, Pos, PropertyIndex, Slot, SubjectRef, Tick, Value};
+use std::sync::Arc;
 
 /// The subjects in view. Order of iteration is arbitrary, but stays as it is between two messages.
 #[derive(Debug, Default)]
@@ -92,15 +95,32 @@ impl View {
         is_whole.then_some(&self.crowd.tracks)
     }
 
-    /// The near subjects of a crowd, in the order of lanes and slots.
+    /// The near subjects of a crowd, in no particular order. A search for each: see [`Self::near_chunks`] for bulk access.
     pub fn near(&self) -> impl Iterator<Item = NearState> {
-        let near = self.crowd.near.iter();
-        let near = near.filter(|(_, entry)| entry.is_near(self.newest));
-        near.map(|(subject, entry)| NearState {
-            subject,
-            tick: entry.motion.tick(self.newest),
-            position: entry.motion.position(),
+        let states = self.near_chunks().iter().flat_map(|chunk| {
+            let states = chunk.slots().iter().zip(chunk.positions());
+            states.map(move |(slot, position)| (chunk, *slot, *position))
+        });
+        states.filter_map(|(chunk, slot, position)| {
+            let (track, place) = self.crowd.holder(chunk.lane(), slot)?;
+            Some(NearState {
+                subject: track.subject(place),
+                tick: chunk.tick(),
+                position,
+            })
         })
+    }
+
+    /// The near states of the newest tick, if they have come, as they came: of subjects in view, and maybe of others.
+    #[must_use]
+    pub fn near_chunks(&self) -> &[Arc<NearChunk>] {
+        self.crowd.near.chunks()
+    }
+
+    /// Whether a track holds the slot in view.
+    #[must_use]
+    pub fn holds(&self, lane: LaneHandle, slot: Slot) -> bool {
+        self.crowd.slots.contains(lane, slot)
     }
 
     /// Whether tracks tell the view (or did, until it has been told one by one).
@@ -126,16 +146,14 @@ impl View {
     #[must_use]
     pub fn member<'a>(&'a self, track: &'a SeenTrack, place: usize) -> Subject<'a> {
         let slot = track.name(place).slot;
-        let near = self.crowd.near.get(track.lane, slot);
+        let near = self.crowd.near.position(track.lane, slot);
         Subject {
             newest: self.newest,
             told: Told::Member {
                 crowd: &self.crowd,
                 track,
                 place,
-                near: near
-                    .filter(|entry| entry.is_near(self.newest))
-                    .map(|entry| entry.motion),
+                near: near.map(|position| (self.newest, position)),
             },
         }
     }
@@ -214,15 +232,15 @@ impl View {
         tick: Tick,
         lane: LaneHandle,
         chunk: &[u8],
+        store: &mut dyn TrackStore,
         counters: &mut StateCounters,
     ) -> Result<(), CodecError> {
         let is_near = chunk.first().copied().and_then(Level::new) == Some(Level::NEAR);
         if self.crowd.is_idle() || !is_near {
             return self.listed.apply_chunk(tick, lane, chunk, counters);
         }
-        let ticks = (tick, self.newest);
-        self.crowd
-            .apply_near(ticks, lane, chunk, &mut self.listed, counters)
+        let others = (&mut self.listed, store);
+        self.crowd.apply_near(tick, lane, chunk, others, counters)
     }
 }
 
@@ -270,7 +288,7 @@ enum Told<'a> {
         track: &'a SeenTrack,
         place: usize,
         /// What near states say, while they come.
-        near: Option<&'a Motion>,
+        near: Option<(Tick, Pos)>,
     },
 }
 
@@ -347,10 +365,11 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn state_tick(&self) -> Tick {
         match self.told {
-            Told::Alone { motion, .. }
-            | Told::Member {
-                near: Some(motion), ..
-            } => motion.tick(self.newest),
+            Told::Alone { motion, .. } => motion.tick(self.newest),
+            Told::Member {
+                near: Some((tick, _)),
+                ..
+            } => tick,
             Told::Member { track, place, .. } => track.state.state_tick(place),
         }
     }
@@ -361,10 +380,11 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn position(&self) -> Pos {
         match self.told {
-            Told::Alone { motion, .. }
-            | Told::Member {
-                near: Some(motion), ..
-            } => motion.position(),
+            Told::Alone { motion, .. } => motion.position(),
+            Told::Member {
+                near: Some((_, position)),
+                ..
+            } => position,
             Told::Member { track, place, .. } => track.state.position(place),
         }
     }
@@ -401,7 +421,7 @@ impl<'a> Subject<'a> {
             Told::Alone { motion, .. } => motion.shown(self.newest, tick_now),
             Told::Member {
                 crowd, track, place, ..
-            } => crowd.shown(track, place, self.newest, tick_now),
+            } => crowd.shown(track, place, tick_now),
         }
     }
 }

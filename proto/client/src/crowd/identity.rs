@@ -6,9 +6,13 @@
 use crate::limits::IDENTITIES_MAX;
 use myriad_wire::client::IdentityRecord;
 use myriad_wire::{EntityId, PropertyIndex, SubjectRef, Tick, Value};
+use rustc_hash::FxHashMap;
 
 /// Ticks without a word of the version after which the properties count as unknown.
 pub(crate) const UNSURE_TICKS: u64 = 128;
+
+/// One part in so many is given up at once when there are too many.
+const GIVEN_UP_SHARE: usize = 8;
 
 /// Properties, by ascending number.
 pub(crate) type Properties = Box<[(PropertyIndex, Value)]>;
@@ -20,16 +24,25 @@ pub(crate) struct Identity {
     version: Option<u8>,
     /// When the properties were last known to be these.
     heard: Tick,
+    /// Another version that was heard since, and when.
+    other: Option<(u8, Tick)>,
     properties: Properties,
+}
+
+/// What a version that is heard says of the one that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing is known.
+    Unknown,
+    /// It is still true.
+    Same,
+    /// It is true no more.
+    Other,
 }
 
 /// Identities of at most [`IDENTITIES_MAX`] subjects.
 #[derive(Debug, Default)]
-pub(crate) struct Identities {
-    /// Ascending, no duplicates. The other list goes along.
-    subjects: Vec<SubjectRef>,
-    identities: Vec<Identity>,
-}
+pub(crate) struct Identities(FxHashMap<SubjectRef, Identity>);
 
 impl Identity {
     /// From before the crowd.
@@ -38,6 +51,7 @@ impl Identity {
             entity,
             version: None,
             heard: now,
+            other: None,
             properties,
         }
     }
@@ -62,72 +76,69 @@ impl Identity {
 impl Identities {
     #[inline]
     pub(crate) fn get(&self, subject: SubjectRef) -> Option<&Identity> {
-        if self.subjects.is_empty() {
-            return None;
-        }
-        let at = self.subjects.binary_search(&subject).ok()?;
-        Some(&self.identities[at])
+        self.0.get(&subject)
     }
 
     pub(crate) fn remove(&mut self, subject: SubjectRef) -> Option<Identity> {
-        let at = self.subjects.binary_search(&subject).ok()?;
-        self.subjects.remove(at);
-        Some(self.identities.remove(at))
+        self.0.remove(&subject)
     }
 
-    /// The subject's version was heard in `tick`: whether its identity and properties are known.
-    pub(crate) fn hear(&mut self, subject: SubjectRef, version: u8, tick: Tick) -> bool {
-        let Ok(at) = self.subjects.binary_search(&subject) else {
-            return false;
+    /// The subject's version was heard in `tick`.
+    pub(crate) fn hear(&mut self, subject: SubjectRef, version: u8, tick: Tick) -> Heard {
+        let Some(identity) = self.0.get_mut(&subject) else {
+            return Heard::Unknown;
         };
-        let identity = &mut self.identities[at];
-        let is_same = identity.version == Some(version);
-        if is_same {
+        if identity.version == Some(version) {
             identity.heard = identity.heard.max(tick);
+            Heard::Same
+        } else if tick <= identity.heard {
+            // Overtaken by the answer.
+            Heard::Same
+        } else {
+            identity.other = Some((version, tick));
+            Heard::Other
         }
-        is_same
     }
 
-    /// Whether all is known, if `version` is what was heard last.
-    pub(crate) fn is_known(&self, subject: SubjectRef, version: Option<u8>, newest: Tick) -> bool {
+    /// Whether identity and properties are known, as far as was heard.
+    pub(crate) fn is_known(&self, subject: SubjectRef, newest: Tick) -> bool {
         self.get(subject).is_some_and(|identity| {
             newest.since(identity.heard) <= UNSURE_TICKS
                 && identity.version.is_some()
-                && (version.is_none() || version == identity.version)
+                && identity.other.is_none()
         })
     }
 
-    /// An answer came: whether it says anything new.
-    pub(crate) fn learn(&mut self, record: &IdentityRecord, tick: Tick) -> (bool, Option<SubjectRef>) {
+    /// An answer of `tick` came: whether it says anything new.
+    pub(crate) fn learn(&mut self, record: &IdentityRecord, tick: Tick) -> bool {
+        let before = self.get(record.subject);
+        let is_new = before.is_none_or(|before| {
+            before.entity != record.entity || before.properties(tick) != &*record.properties
+        });
+        let later = before.and_then(|before| before.other);
         let identity = Identity {
             entity: record.entity,
             version: Some(record.version),
             heard: tick,
+            other: later.filter(|(version, heard)| *heard > tick && *version != record.version),
             properties: record.properties.clone().into_boxed_slice(),
         };
-        let is_new = self.get(record.subject).is_none_or(|before| {
-            before.entity != identity.entity || before.properties(tick) != &*identity.properties
-        });
-        (is_new, self.insert(record.subject, identity))
+        self.insert(record.subject, identity);
+        is_new
     }
 
-    /// Takes one in, and gives up the one that was not heard of for longest if there are too many: returned.
-    pub(crate) fn insert(&mut self, subject: SubjectRef, identity: Identity) -> Option<SubjectRef> {
-        let at = match self.subjects.binary_search(&subject) {
-            Ok(at) => {
-                self.identities[at] = identity;
-                return None;
-            }
-            Err(at) => at,
-        };
-        self.subjects.insert(at, subject);
-        self.identities.insert(at, identity);
-        if self.subjects.len() <= IDENTITIES_MAX {
-            return None;
+    /// Takes one in. If there are too many, those are given up that were not heard of for longest, some at a time.
+    pub(crate) fn insert(&mut self, subject: SubjectRef, identity: Identity) {
+        self.0.insert(subject, identity);
+        if self.0.len() > IDENTITIES_MAX {
+            let mut heard: Vec<Tick> = self.0.values().map(|identity| identity.heard).collect();
+            let (_, last, _) = heard.select_nth_unstable(IDENTITIES_MAX / GIVEN_UP_SHARE);
+            let (last, mut excess) = (*last, IDENTITIES_MAX / GIVEN_UP_SHARE);
+            self.0.retain(|other, identity| {
+                let goes = excess > 0 && identity.heard <= last && *other != subject;
+                excess -= usize::from(goes);
+                !goes
+            });
         }
-        let others = (0..self.subjects.len()).filter(|i| *i != at);
-        let oldest = others.min_by_key(|i| self.identities[*i].heard)?;
-        self.identities.remove(oldest);
-        Some(self.subjects.remove(oldest))
     }
 }

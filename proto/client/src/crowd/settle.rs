@@ -234,7 +234,6 @@ impl Crowd {
 
     fn let_go(&mut self, subject: SubjectRef) {
         self.slots.remove(subject.lane, subject.slot);
-        self.near.remove(subject.lane, subject.slot);
         self.in_view -= 1;
     }
 
@@ -279,7 +278,7 @@ impl Crowd {
             self.leave(subject, leaves);
             return Ok(());
         }
-        let motion = self.near.remove(subject.lane, subject.slot);
+        let motion = self.near.motion(subject);
         let identity = self.identities.remove(subject);
         self.let_go(subject);
         listed.keep(subject, name.kind, sight, identity, motion)

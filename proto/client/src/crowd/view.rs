@@ -4,11 +4,11 @@
 //! no more while the way of telling changes (see [`Mode`]) stay as they were, *carried*, until their members in view
 //! have been found elsewhere or the change is complete. `message.rs` makes the changes.
 
-use super::TrackState;
-use super::identity::{Identities, UNSURE_TICKS};
+use super::identity::{Heard, Identities};
 use super::mask::{Mask, SlotBits};
 use super::message::Telling;
-use super::near::{NEAR_TICKS, Near, Waypoint, shown};
+use super::near::{Near, Waypoint, shown};
+use super::{TrackState, TrackStore};
 use crate::counters::StateCounters;
 use crate::event::CrowdEdges;
 use crate::limits::{MEMBERS_MAX, TRACKS_MAX};
@@ -17,15 +17,14 @@ use crate::motion::{Motion, Refused, Shown};
 use myriad_wire::client::{Identity as IdentityMessage, IdentityRecord, Joined};
 use myriad_wire::codec::CodecError;
 use myriad_wire::crowd::{Name, SAMPLES, TrackId};
-use myriad_wire::limits::{CHUNK_ENTITIES_MAX, IDENTIFY_MAX, SLOT_REST_TICKS};
-use myriad_wire::track::{Level, State, decode_chunk};
+use myriad_wire::limits::{IDENTIFY_MAX, SLOT_REST_TICKS};
+use myriad_wire::track::Level;
 use myriad_wire::{EntityId, LaneHandle, Pos, Slot, SubjectRef, Tick};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// That the version known is still the one heard is noted once in so many ticks.
-const HEAR_TICKS: u64 = 16;
-const _: () = assert!(4 * HEAR_TICKS < UNSURE_TICKS, "also if some are lost");
+/// So many near ones more than may be asked about are looked at in a tick.
+const LOOK_MORE: usize = 16;
 
 /// How the view is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -258,7 +257,7 @@ impl Crowd {
     }
 
     /// Which track holds the slot in view, and where: most often the one that the hint says, else a search of all.
-    fn holder(&self, lane: LaneHandle, slot: Slot) -> Option<(&SeenTrack, usize)> {
+    pub(crate) fn holder(&self, lane: LaneHandle, slot: Slot) -> Option<(&SeenTrack, usize)> {
         if !self.slots.contains(lane, slot) {
             return None;
         }
@@ -303,7 +302,7 @@ impl Crowd {
         })?;
         self.slots.remove(lane, slot);
         self.in_view -= 1;
-        Some((subject, self.near.remove(lane, slot)))
+        Some((subject, self.near.motion(subject)))
     }
 
     /// From here on something else tells the view: what is in view stays until it is found again.
@@ -325,22 +324,10 @@ impl Crowd {
     }
 
     /// An answer to who they are: those of whom it says something new.
-    pub(crate) fn learn(&mut self, message: IdentityMessage, newest: Tick) -> Vec<IdentityRecord> {
+    pub(crate) fn learn(&mut self, message: IdentityMessage) -> Vec<IdentityRecord> {
         let mut news = Vec::new();
         for record in message.records.into_iter().take(IDENTIFY_MAX) {
-            let subject = record.subject;
-            if self.get(subject).is_none() {
-                continue;
-            }
-            let (is_new, given_up) = self.identities.learn(&record, message.tick);
-            let gone = given_up.and_then(|subject| self.near.note_of(subject.lane, subject.slot));
-            if let Some(gone) = gone {
-                gone.is_known = false;
-            }
-            if let Some(note) = self.near.note_of(subject.lane, subject.slot) {
-                note.is_known = self.identities.is_known(subject, note.version, newest);
-            }
-            if is_new {
+            if self.get(record.subject).is_some() && self.identities.learn(&record, message.tick) {
                 news.push(record);
             }
         }
@@ -349,116 +336,95 @@ impl Crowd {
 
     /// It is `newest`.
     pub(crate) fn sweep(&mut self, newest: Tick) {
-        if self.near.len() > 0 {
-            self.near.sweep(newest, self.period);
-        }
+        self.near.sweep(newest, self.period);
     }
 
-    /// Whom to ask about in `newest`: at most `count`.
+    /// Whom to ask about in `newest`, at most `count`: first those of whom something else was told than is known, then
+    /// near ones who are not known, in turn.
     pub(crate) fn ask(&mut self, newest: Tick, count: usize) -> Vec<SubjectRef> {
         let mut subjects = Vec::new();
-        if self.mode == Mode::Crowd {
-            let is_told = |subject| self.identities.get(subject).is_some();
-            self.near
-                .ask(newest, count.min(IDENTIFY_MAX), is_told, &mut subjects);
+        if self.mode != Mode::Crowd {
+            return subjects;
+        }
+        let count = count.min(IDENTIFY_MAX);
+        while subjects.len() < count
+            && let Some(subject) = self.near.take_changed()
+        {
+            if self.get(subject).is_some() {
+                self.ask_about(subject, newest, &mut subjects);
+            }
+        }
+        for _ in 0..self.near.len().min(2 * count + LOOK_MORE) {
+            if subjects.len() >= count {
+                break;
+            }
+            let next = self.near.take_turn();
+            if let Some((track, place)) = next.and_then(|(lane, slot)| self.holder(lane, slot)) {
+                let subject = track.subject(place);
+                self.ask_about(subject, newest, &mut subjects);
+            }
         }
         subjects
     }
 
-    /// Applies a chunk of near states to those in view.
-    ///
-    /// The chunk and the near table both ascend by slot, so one pass over both finds who is meant. Decoding goes first,
-    /// for that and the rest do not fit the registers together.
+    /// Unless it is known or was asked about of late.
+    fn ask_about(&mut self, subject: SubjectRef, newest: Tick, subjects: &mut Vec<SubjectRef>) {
+        if !self.identities.is_known(subject, newest) && self.near.note_asked(subject) {
+            subjects.push(subject);
+        }
+    }
+
+    /// Takes a chunk of near states in, as far as it is of those in view.
     pub(crate) fn apply_near(
         &mut self,
-        (tick, newest): (Tick, Tick),
+        tick: Tick,
         lane: LaneHandle,
         chunk: &[u8],
-        listed: &mut Listed,
+        (listed, store): (&mut Listed, &mut dyn TrackStore),
         counters: &mut StateCounters,
     ) -> Result<(), CodecError> {
-        const NONE: State = State {
-            slot: Slot(0),
-            position: Pos { x: 0, y: 0, z: 0 },
-            version: None,
-        };
-        let mut states = [NONE; CHUNK_ENTITIES_MAX];
-        let mut count = 0;
-        let decoded = decode_chunk(chunk, |state| {
-            states[count] = state;
-            count += 1;
-        });
-        // Later they would be dropped at once; and the slot may have had another life then, as it may have by now if the
-        // stream is so far behind that a slot has rested meanwhile.
-        let is_late = newest.since(tick) > NEAR_TICKS;
-        let is_early = tick.since(self.lived) > SLOT_REST_TICKS;
+        let chunk = store.near(tick, lane, chunk)?;
+        // The slots may have had other lives then, as they may have by now if the stream is so far behind that one has
+        // rested meanwhile.
+        if tick.since(self.lived) > SLOT_REST_TICKS {
+            counters.stale += chunk.slots().len() as u64;
+            return Ok(());
+        }
         let bits = self.slots.lane(lane);
-        let (mut from, mut applied) = (0, 0);
-        for state in &states[..count] {
-            if is_early {
-                counters.stale += 1;
-                continue;
-            }
-            let word = bits.get(state.slot.0 as usize / 64).copied().unwrap_or(0);
-            if word & 1 << (state.slot.0 % 64) == 0 {
-                let told = (state.slot, state.position);
-                listed.apply_state(tick, lane, Level::NEAR, told, counters);
-                continue;
-            }
-            if is_late {
-                counters.stale += 1;
-                continue;
-            }
-            let at = match self.near.find((lane, state.slot), &mut from) {
-                Some(at) => match self.near.apply(at, tick, state.position, self.period) {
-                    Ok(()) => at,
-                    Err(Refused::Duplicate) => {
-                        counters.duplicate += 1;
-                        continue;
-                    }
-                    Err(Refused::Stale) => {
-                        counters.stale += 1;
-                        continue;
-                    }
-                },
-                None => {
-                    let Some((track, place)) = self.holder(lane, state.slot) else {
-                        continue;
-                    };
-                    let subject = track.subject(place);
-                    if !self.near.begin(from, subject, tick, state.position) {
-                        counters.stale += 1;
-                        continue;
-                    }
-                    let note = self.near.note_mut(from);
-                    note.is_known = self.identities.is_known(subject, None, tick);
-                    from
-                }
-            };
-            applied += 1;
-            if let Some(version) = state.version {
-                let note = self.near.note_mut(at);
-                // Most often it is the one that was heard before. Whether that is known changes with an answer only, and
-                // that it still is need not be noted every tick.
-                let is_due = (tick.0 ^ u64::from(state.slot.0)).is_multiple_of(HEAR_TICKS);
-                if note.version == Some(version) && !(note.is_known && is_due) {
-                    continue;
-                }
-                let subject = SubjectRef {
-                    lane,
-                    slot: state.slot,
-                    generation: note.generation,
-                };
-                note.version = Some(version);
-                note.is_known = self.identities.hear(subject, version, tick);
+        let is_seen = |slot: Slot| {
+            let word = bits.get(slot.0 as usize / 64).copied().unwrap_or(0);
+            word & 1 << (slot.0 % 64) != 0
+        };
+        let mut seen = 0;
+        for (slot, position) in chunk.slots().iter().zip(chunk.positions()) {
+            if is_seen(*slot) {
+                seen += 1;
+            } else {
+                listed.apply_state(tick, lane, Level::NEAR, (*slot, *position), counters);
             }
         }
-        counters.applied[Level::NEAR.index()] += applied;
-        decoded.map(|_| ())
+        if seen == 0 {
+            return Ok(());
+        }
+        match self.near.insert(Arc::clone(&chunk)) {
+            Ok(()) => counters.applied[Level::NEAR.index()] += seen,
+            Err(Refused::Duplicate) => counters.duplicate += seen,
+            Err(Refused::Stale) => counters.stale += seen,
+        }
+        for (slot, version) in chunk.versions() {
+            let Some((track, place)) = self.holder(lane, slot) else {
+                continue;
+            };
+            let subject = track.subject(place);
+            if self.identities.hear(subject, version, tick) == Heard::Other {
+                self.near.note_changed(subject);
+            }
+        }
+        Ok(())
     }
 
     /// Where the member at `place` is shown at `now`.
-    pub(crate) fn shown(&self, track: &SeenTrack, place: usize, newest: Tick, now: f64) -> Shown {
+    pub(crate) fn shown(&self, track: &SeenTrack, place: usize, now: f64) -> Shown {
         let state = &track.state;
         let mut cells = [Waypoint {
             tick: 0.0,
@@ -471,7 +437,7 @@ impl Crowd {
                 position: state.track().position(place, i),
             };
         }
-        let near = self.near.get(track.lane, track.name(place).slot);
-        shown(&cells[..count], near, newest, now, self.period)
+        let near = self.near.states(track.subject(place), self.period);
+        shown(&cells[..count], near.as_ref(), now, self.period)
     }
 }
