@@ -67,6 +67,8 @@ pub(crate) struct Bot {
     /// It has held all of its view, fresh.
     covered: bool,
     joined_us: u64,
+    /// Ticks that passed until it had joined, if it came to replace another client.
+    join_ticks: Option<f64>,
     mood: i64,
     /// Why commands were refused, each with how often: the first few reasons.
     pub(crate) refusals: Vec<(String, u32)>,
@@ -137,6 +139,7 @@ impl Bot {
             plant: options.plant,
             covered: false,
             joined_us: 0,
+            join_ticks: None,
             mood: 0,
             refusals: Vec::new(),
             counts: BotCounts::default(),
@@ -162,6 +165,11 @@ impl Bot {
         if stint != self.copies.as_ref().map(|copies| copies.stint) {
             self.copies = stint.map(|stint| Box::new(OwnCopies::new(stint)));
         }
+    }
+
+    /// It came to replace another client, which took so long.
+    pub(crate) fn set_replacement(&mut self, joined_s: f64) {
+        self.join_ticks = Some(joined_s * self.hz);
     }
 
     /// Takes all events that the SDK has. Tracks are decoded as they are told, in the worker's store.
@@ -316,12 +324,17 @@ impl Bot {
         tracks: &mut Tracks,
         tally: &mut Tally,
     ) {
+        let join_ticks = self.join_ticks.filter(|_| self.joined_us == 0);
         if self.joined_us == 0 {
             self.joined_us = now_us;
         }
         self.begin(truth);
         // Who comes while others are measured is given the time that they had.
-        let measuring = measuring && (self.covered || now_us - self.joined_us >= JOIN_ALLOWANCE_US);
+        let is_in = self.covered || now_us - self.joined_us >= JOIN_ALLOWANCE_US;
+        if measuring && !is_in && self.join_ticks.is_some() {
+            tally.client_ticks_joining += 1.0 + join_ticks.unwrap_or(0.0);
+        }
+        let measuring = measuring && is_in;
         if let Some(newest) = truth.newest().filter(|_| measuring) {
             self.view.measure_from(newest.tick);
         }

@@ -144,7 +144,8 @@ pub struct Report {
 pub struct Sampled {
     /// Client-ticks at which all of a view's stalenesses were taken.
     pub client_ticks: u64,
-    /// Share of the client-ticks that should have been: less than one where the bots' machine was late.
+    /// Share of the client-ticks that should have been, those of clients that replace others not counted until they hold
+    /// their view: less than one where the bots' machine was late.
     pub client_ticks_share: f64,
     /// Pairs of client and entity whose staleness was taken.
     pub staleness_pairs: u64,

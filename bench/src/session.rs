@@ -276,10 +276,15 @@ impl Session {
             .expect(UNPOISONED)
             .get_or_insert_with(|| joined.clone());
         let hz = shared.options.hz.unwrap_or_else(|| joined.clock.hz());
+        let joined_s = now.duration_since(self.began).as_secs_f64();
+        let mut bot = Bot::new(self.account, &shared.options, joined);
+        if self.account >= shared.options.clients {
+            bot.set_replacement(joined_s);
+        }
         self.life = Some(Box::new(Life {
-            bot: Bot::new(self.account, &shared.options, joined),
+            bot,
             period: Duration::from_secs_f64(1.0 / hz),
-            joined_s: now.duration_since(self.began).as_secs_f64(),
+            joined_s,
             ticks: 0,
             walks: false,
             answers: !self.is_slow_reader && hz == joined.clock.hz(),

@@ -290,7 +290,7 @@ fn sampled(found: &Found<'_>, hz: f64) -> Sampled {
     let tally = &found.tally;
     let rates = Rates::of(found.options.clients);
     let clients = found.options.clients.saturating_sub(found.options.slow);
-    let due = f64::from(clients) * found.seconds * hz;
+    let due = f64::from(clients) * found.seconds * hz - tally.client_ticks_joining;
     Sampled {
         client_ticks: tally.client_ticks,
         client_ticks_share: if due > 0.0 {

@@ -35,7 +35,7 @@ pub(super) enum Compare {
     CpuPerClient,
 }
 
-pub(super) const ROWS: [Row; 14] = [
+pub(super) const ROWS: [Row; 16] = [
     Row {
         name: "crowd-10k-2.5hz",
         title: "10,000 clients at 2.5 Hz",
@@ -52,10 +52,22 @@ pub(super) const ROWS: [Row; 14] = [
         kind: Kind::Passes("crowd --clients 10000 --entities 10000 --hz 5 --seconds 30 --decode interned"),
     },
     Row {
+        name: "crowd-1k-5hz",
+        title: "1,000 clients at 5 Hz",
+        kind: Kind::Passes("crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned"),
+    },
+    Row {
         name: "loss",
         title: "1,000 clients, 2 % loss and 80 ms each way",
         kind: Kind::Passes(
             "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned --loss 2 --delay 80",
+        ),
+    },
+    Row {
+        name: "loss-5",
+        title: "1,000 clients, 5 % loss and 80 ms each way",
+        kind: Kind::Passes(
+            "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned --loss 5 --delay 80",
         ),
     },
     Row {
@@ -72,7 +84,7 @@ pub(super) const ROWS: [Row; 14] = [
         name: "churn",
         title: "100 of 2,000 clients replaced every second",
         kind: Kind::Passes(
-            "crowd --clients 2000 --entities 10000 --hz 5 --seconds 60 --decode interned --churn 100",
+            "crowd --clients 2000 --entities 10000 --hz 2.5 --seconds 60 --decode interned --churn 100",
         ),
     },
     Row {
@@ -83,7 +95,7 @@ pub(super) const ROWS: [Row; 14] = [
     Row {
         name: "spread-dense",
         title: "2,000 clients on 600 m x 600 m",
-        kind: Kind::Passes("spread --dense --hz 5 --seconds 30"),
+        kind: Kind::Passes("spread --dense --hz 2.5 --seconds 30 --decode interned"),
     },
     Row {
         name: "rebind",
@@ -104,9 +116,9 @@ pub(super) const ROWS: [Row; 14] = [
     },
     Row {
         name: "luacluster",
-        title: "10,000 clients, walking as luacluster's do",
+        title: "1,000 clients and 10,000 entities, walking as luacluster's do",
         kind: Kind::Passes(
-            "crowd --clients 10000 --entities 10000 --hz 2.5 --seconds 30 --decode interned --motion luacluster",
+            "crowd --clients 1000 --entities 10000 --hz 5 --seconds 30 --decode interned --motion luacluster",
         ),
     },
     Row {

@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) codec: CodecErrors,
     pub(crate) rings: Vec<RingTally>,
     pub(crate) client_ticks: u64,
+    /// Client-ticks of those that came while others were measured, until they held their view.
+    pub(crate) client_ticks_joining: f64,
     pub(crate) pairs: u64,
     pub(crate) properties: u64,
     pub(crate) properties_wrong: u64,
@@ -86,6 +88,7 @@ impl Tally {
             mine.merge(theirs);
         }
         self.client_ticks += other.client_ticks;
+        self.client_ticks_joining += other.client_ticks_joining;
         self.pairs += other.pairs;
         self.properties += other.properties;
         self.properties_wrong += other.properties_wrong;
