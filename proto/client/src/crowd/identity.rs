@@ -142,3 +142,57 @@ impl Identities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myriad_wire::{KindId, Slot};
+
+    fn subject(slot: u32) -> SubjectRef {
+        SubjectRef {
+            slot: Slot(slot),
+            ..SubjectRef::default()
+        }
+    }
+
+    fn record(slot: u32, version: u8) -> IdentityRecord {
+        IdentityRecord {
+            subject: subject(slot),
+            entity: EntityId::default(),
+            kind: KindId(0),
+            version,
+            properties: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_not_heard_of_for_longest_is_given_up() {
+        let mut identities = Identities::default();
+        for slot in 0..=IDENTITIES_MAX as u32 {
+            assert!(identities.learn(&record(slot, 0), Tick(u64::from(slot))));
+        }
+        assert_eq!(
+            identities.0.len(),
+            IDENTITIES_MAX + 1 - IDENTITIES_MAX / GIVEN_UP_SHARE
+        );
+        assert!(identities.get(subject(0)).is_none());
+        assert!(identities.get(subject(IDENTITIES_MAX as u32)).is_some());
+    }
+
+    #[test]
+    fn an_answer_from_before_a_change_leaves_it_unknown() {
+        let mut identities = Identities::default();
+        assert_eq!(identities.hear(subject(3), 5, Tick(9)), Heard::Unknown);
+        identities.learn(&record(3, 5), Tick(10));
+        assert!(identities.is_known(subject(3), Tick(10)));
+        assert_eq!(identities.hear(subject(3), 5, Tick(12)), Heard::Same);
+        assert_eq!(identities.hear(subject(3), 4, Tick(11)), Heard::Same, "overtaken");
+        assert_eq!(identities.hear(subject(3), 6, Tick(14)), Heard::Other);
+        assert!(!identities.is_known(subject(3), Tick(14)));
+        identities.learn(&record(3, 5), Tick(13));
+        assert!(!identities.is_known(subject(3), Tick(14)));
+        identities.learn(&record(3, 6), Tick(15));
+        assert!(identities.is_known(subject(3), Tick(15)));
+        assert!(!identities.is_known(subject(3), Tick(16 + UNSURE_TICKS)));
+    }
+}

@@ -226,3 +226,75 @@ impl Near {
 fn kept_ticks(period: u32) -> u64 {
     (2 * u64::from(period) + 2).clamp(NEAR_TICKS, KEPT_TICKS_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myriad_wire::WirePos;
+    use myriad_wire::track::{Told, encode_chunks};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const LANE: LaneHandle = LaneHandle(0);
+
+    /// Everybody somewhere else in every tick.
+    fn chunk(tick: u64, slots: &BTreeSet<u32>) -> NearChunk {
+        let told: Vec<Told> = slots
+            .iter()
+            .map(|slot| Told {
+                slot: Slot(*slot),
+                position: WirePos {
+                    x: *slot as i32,
+                    y: 0,
+                    z: tick as i32,
+                },
+                version: 0,
+                changed: false,
+            })
+            .collect();
+        let mut made = None;
+        encode_chunks(Level::NEAR, Tick(tick), &told, |bytes| {
+            assert!(made.is_none(), "they fit one chunk");
+            made = NearChunk::from_bytes(Tick(tick), LANE, bytes).ok();
+        });
+        made.expect("well-formed")
+    }
+
+    proptest! {
+        #[test]
+        fn states_are_found_as_in_a_table(
+            chunks in prop::collection::vec((0u64..12, prop::collection::btree_set(0u32..600, 1..40)), 1..60),
+        ) {
+            let mut near = Near::default();
+            let mut table: BTreeMap<(u64, u32), Pos> = BTreeMap::new();
+            let mut newest = 0;
+            for (tick, slots) in chunks {
+                newest = newest.max(tick);
+                near.sweep(Tick(newest), 1);
+                table.retain(|(tick, _), _| newest - tick <= kept_ticks(1));
+                let chunk = chunk(tick, &slots);
+                let expected = if newest - tick > NEAR_TICKS {
+                    Err(Refused::Stale)
+                } else if slots.iter().any(|slot| table.contains_key(&(tick, *slot))) {
+                    Err(Refused::Duplicate)
+                } else {
+                    let states = chunk.slots().iter().zip(chunk.positions());
+                    table.extend(states.map(|(slot, position)| ((tick, slot.0), *position)));
+                    Ok(())
+                };
+                prop_assert_eq!(near.insert(Arc::new(chunk)), expected);
+            }
+            for slot in 0..600 {
+                let subject = SubjectRef {
+                    lane: LANE,
+                    slot: Slot(slot),
+                    ..SubjectRef::default()
+                };
+                let known = table.iter().rev().filter(|((_, other), _)| *other == slot);
+                let known: Vec<_> = known.map(|((tick, _), position)| (Tick(*tick), *position)).collect();
+                prop_assert_eq!(near.samples(subject).collect::<Vec<_>>(), known);
+                prop_assert_eq!(near.position(LANE, Slot(slot)), table.get(&(newest, slot)).copied());
+            }
+        }
+    }
+}

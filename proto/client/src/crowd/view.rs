@@ -412,11 +412,11 @@ impl Crowd {
             Err(Refused::Stale) => counters.stale += seen,
         }
         for (slot, version) in chunk.versions() {
-            let Some((track, place)) = self.holder(lane, slot) else {
+            let Some((track, place)) = self.holder(lane, *slot) else {
                 continue;
             };
             let subject = track.subject(place);
-            if self.identities.hear(subject, version, tick) == Heard::Other {
+            if self.identities.hear(subject, *version, tick) == Heard::Other {
                 self.near.note_changed(subject);
             }
         }

@@ -1,7 +1,7 @@
 //! Chunks of near states, and those of a tick.
 
 use myriad_wire::codec::CodecError;
-use myriad_wire::track::{VERSION_TICKS, decode_chunk};
+use myriad_wire::track::decode_chunk;
 use myriad_wire::{LaneHandle, Pos, Slot, Tick};
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub struct NearChunk {
     /// Ascending.
     slots: Box<[Slot]>,
     positions: Box<[Pos]>,
-    /// Versions of properties that were told, and whether because they had changed.
-    versions: Box<[(Slot, u8, bool)]>,
+    /// Versions of properties, of those of whom they were told.
+    versions: Box<[(Slot, u8)]>,
 }
 
 /// Which slots there may be: one bit for some of them.
@@ -62,8 +62,7 @@ impl NearChunk {
             positions.push(state.position);
             filter.insert(state.slot);
             if let Some(version) = state.version {
-                let turn = (tick.0.wrapping_add(u64::from(state.slot.0))).is_multiple_of(VERSION_TICKS);
-                versions.push((state.slot, version, !turn));
+                versions.push((state.slot, version));
             }
         })?;
         Ok(Self {
@@ -110,14 +109,9 @@ impl NearChunk {
         Some(self.positions[at])
     }
 
-    /// Versions of properties to be heard: all that have changed, and of the others each every second time.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = (Slot, u8)> {
-        let round = self.tick.0 / VERSION_TICKS;
-        let due = move |slot: Slot| (round ^ u64::from(slot.0)) & 1 == 0;
-        let versions = self.versions.iter();
-        versions.filter_map(move |(slot, version, has_changed)| {
-            (*has_changed || due(*slot)).then_some((*slot, *version))
-        })
+    /// Versions of properties, of those of whom they were told.
+    pub(crate) fn versions(&self) -> &[(Slot, u8)] {
+        &self.versions
     }
 }
 
