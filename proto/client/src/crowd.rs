@@ -109,7 +109,7 @@ impl Done {
     }
 }
 
-/// Where tracks are decoded: turns what is known of a track and a record into what is known then.
+/// Where tracks and near states are decoded: turns what is known of a track and a record into what is known then.
 ///
 /// A store may remember what came of the same state and the same bytes before, and hand that out again; it must not
 /// do anything else. The same goes for whole steps (see [`Step`]), if it keeps them. Which store a client's records go through therefore makes no difference to what it tells, and it

@@ -29,7 +29,7 @@ pub const CLOCK_WINDOW_US: u64 = 20_000_000;
 pub const TRACKS_MAX: usize = 1 << 12;
 /// Most members of all tracks together that a client is told, in view or not.
 pub const MEMBERS_MAX: usize = 1 << 17;
-/// Most near subjects in a crowd; states of others are refused.
+/// Most near states of a tick in a crowd; more are refused.
 pub const NEAR_MAX: usize = 1 << 10;
 /// Most identities remembered in a crowd; beyond that the one not heard of for longest is given up. With a name each
 /// they are some 20 KiB.

@@ -14,7 +14,7 @@ use myriad_wire::client::Enter;
 use myriad_wire::codec::CodecError;
 use myriad_wire::track::Level;
 use myriad_wire::value::PropertyList;
-use myriad_wire::{EntityId, KindId, LaneHandle, Pos, PropertyIndex, Slot, SubjectRef, Tick, Value};
+use myriad_wire::{EntityId, KindId, LaneHandle, Pos, PropertyIndex, SubjectRef, Tick, Value};
 use std::sync::Arc;
 
 /// The subjects in view. Order of iteration is arbitrary, but stays as it is between two messages.
@@ -115,12 +115,6 @@ impl View {
     #[must_use]
     pub fn near_chunks(&self) -> &[Arc<NearChunk>] {
         self.crowd.near.chunks()
-    }
-
-    /// Whether a track holds the slot in view.
-    #[must_use]
-    pub fn holds(&self, lane: LaneHandle, slot: Slot) -> bool {
-        self.crowd.slots.contains(lane, slot)
     }
 
     /// Whether tracks tell the view (or did, until it has been told one by one).

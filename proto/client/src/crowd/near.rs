@@ -4,8 +4,8 @@
 //! chunk is kept as it is for some ticks ([`NearChunk`]), shared where one process holds many clients, and nothing is
 //! kept per subject: where somebody is, and was, is looked up in the chunks when it is asked for.
 //!
-//! Cost: of a client's ten chunks a tick, an entry each; a look-up is one bit per tick kept for those who are not near,
-//! and a search in a chunk or two for those who are.
+//! Cost: of a client's ten chunks a tick, an entry each; a look-up is two bits for most of those who are not near, and a
+//! byte and a search in one chunk per tick for those who are.
 //!
 //! Read next: `near/shown.rs` for where they are shown, `near/chunk.rs` for what is kept.
 
@@ -16,7 +16,7 @@ use crate::limits::NEAR_MAX;
 use crate::motion::{Motion, Refused};
 pub use chunk::NearChunk;
 use chunk::{Filter, TickChunks};
-use myriad_wire::limits::SLOT_REST_TICKS;
+use myriad_wire::limits::{IDENTIFY_MAX, SLOT_REST_TICKS};
 use myriad_wire::track::Level;
 use myriad_wire::{LaneHandle, Pos, Slot, SubjectRef, Tick};
 use rustc_hash::FxHashMap;
@@ -28,6 +28,8 @@ use std::sync::Arc;
 pub(crate) const NEAR_TICKS: u64 = 4;
 /// Ticks after which an identity is asked for again.
 const ASK_AGAIN_TICKS: u32 = 16;
+/// Most subjects that were asked for and not answered about: more cannot have been since that time.
+const ASKED_MAX: usize = IDENTIFY_MAX * ASK_AGAIN_TICKS as usize;
 /// Most subjects that wait to be asked for because something of them has changed.
 const CHANGED_MAX: usize = 256;
 /// Most ticks for which chunks are kept. Longer ago, a slot may have been somebody else's.
@@ -214,7 +216,7 @@ impl Near {
         if self.asked.get(&subject).is_some_and(|asked| rests(*asked)) {
             return false;
         }
-        if now.is_multiple_of(ASK_AGAIN_TICKS) {
+        if now.is_multiple_of(ASK_AGAIN_TICKS) || self.asked.len() >= ASKED_MAX {
             self.asked.retain(|_, asked| rests(*asked));
         }
         self.asked.insert(subject, now);

@@ -3,7 +3,7 @@
 //! In a dense crowd that is almost everybody, at almost every message: all that is known then, tracks and who of them is
 //! in view, is the same for all who have read the same, and so is what a message makes of it ([`Step`]). A process that
 //! holds many clients therefore takes the step once, and the others find it again: a look and a comparison of the
-//! message's some thousand bytes take the place of fifty records. What is a client's own (the near table, the slots in
+//! message's some thousand bytes take the place of fifty records. What is a client's own (near states, the slots in
 //! view, identities) follows from the step's few enters and leaves. [`super::TrackStore`] keeps the steps; with
 //! [`super::OwnTracks`] nothing is kept.
 

@@ -15,7 +15,8 @@ impl Track {
     /// `joins`, then, if `cells` is given, where everybody is. Appends the record to `out`.
     ///
     /// `leaves` and `joins` ascend by slot; `cells` are those of all members after leaves and joins, in the order of
-    /// slots. A slot may leave and join in the same tick, as another life.
+    /// slots. A slot may leave and join in the same tick, as another life. Who was told exactly 65,536 ticks ago is passed
+    /// over until the next telling, since ticks are kept in 16 bits.
     ///
     /// # Panics
     /// If who leaves is not a member or who joins is one, the track would have more than [`TRACK_MEMBERS_MAX`] members,

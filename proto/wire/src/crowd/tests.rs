@@ -64,6 +64,10 @@ impl Writer {
 
     fn step(&mut self, step: &Step) -> Vec<u8> {
         self.tick = self.tick + step.ticks;
+        // Who was told 65,536 ticks ago passes for one that has just joined, and waits for the next telling.
+        while (0..self.track.len()).any(|place| self.track.age(place, 0, self.tick) == 0) {
+            self.tick = self.tick + 1;
+        }
         let origin = self.track.origin();
         let at = |cell: [i32; 3]| -> [i32; 3] { std::array::from_fn(|i| origin[i] + cell[i]) };
         let mut leaves: Vec<Slot> = Vec::new();
