@@ -113,11 +113,11 @@ struct Draw {
 /// What came of decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DecodeCounts {
-    /// Records that were decoded, each once for all who held the same.
+    /// Records and chunks of near states that were decoded, each once for all who held the same.
     pub(crate) decoded: u64,
-    /// Records for which the state was there already.
+    /// Those for which the state was there already.
     pub(crate) shared: u64,
-    /// Records that were decoded on a client's own beside the interner, and compared.
+    /// Those that were decoded on a client's own beside the interner, and compared.
     pub(crate) compared: u64,
     /// Those of which something else came.
     pub(crate) differences: u64,

@@ -1,7 +1,8 @@
 //! Who the subjects of a crowd are, as far as was asked and answered.
 //!
-//! An answer outlives the subject's leave, so that it need not be asked for again; it is given up for a newer one when
-//! there are too many. What it says of properties holds while the version heard with near states is its own.
+//! An answer outlives the subject's leave, so that it need not be asked for again; when there are too many, those are
+//! given up that were not heard of for longest. What it says of properties holds while the version heard with near
+//! states is its own.
 
 use crate::limits::IDENTITIES_MAX;
 use myriad_wire::client::IdentityRecord;
