@@ -115,6 +115,9 @@ pub struct Report {
     /// Ticks of the truth trace while measuring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticks: Option<Ticks>,
+    /// What became of entities that went from lane to lane while measuring. Absent if the trace is of one lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handoffs: Option<Handoffs>,
     /// Memory at the end.
     pub rss_mib: RssMib,
     /// The server's memory divided by its clients.
@@ -241,18 +244,40 @@ pub struct CpuSeconds {
     pub bots_verify: f64,
 }
 
-/// The lane's ticks while measuring.
+/// The space's ticks while measuring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Ticks {
     /// How many the trace told.
     pub told: u64,
-    /// How many the lane jumped over.
+    /// How many the lane that did so most jumped over.
     pub skipped: u64,
     /// How many neither came nor were said to be jumped over, came twice or went back.
     pub disordered: u64,
     /// From a tick's due time to its truth's arrival, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<Percentiles>,
+}
+
+/// What became of entities that went from lane to lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Handoffs {
+    /// How many came to another lane.
+    pub count: u64,
+    /// For how many ticks they were in no lane meanwhile.
+    pub pause_ticks: PauseTicks,
+    /// Entities and ticks in two lanes.
+    pub doubled: u64,
+    /// Entities that went and never came.
+    pub lost: u64,
+}
+
+/// Pauses of entities on their way, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PauseTicks {
+    /// Of 99 % at most.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
 }
 
 /// Memory in MiB.

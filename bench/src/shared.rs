@@ -124,6 +124,7 @@ impl Shared {
             self.end_tick.store(end.0, Ordering::Relaxed);
             Trace {
                 stats: truth.stats.clone(),
+                lanes: truth.lanes(),
                 speeds: truth.speeds.percentiles(),
                 speeding: truth.speeds.speeding,
                 entities: truth.entities_max,

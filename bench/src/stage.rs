@@ -112,7 +112,7 @@ impl Stage {
             enters: first
                 .entities
                 .iter()
-                .map(|told| enter(told.slot.0, told.position))
+                .map(|told| enter(told.name.slot.0, told.position))
                 .collect(),
             ..ViewUpdate::default()
         });
@@ -145,7 +145,7 @@ impl Stage {
         let states: Vec<_> = told
             .entities
             .iter()
-            .map(|told| (told.slot, told.position))
+            .map(|told| (told.name.slot, told.position))
             .collect();
         self.send_states(level, &states);
     }

@@ -6,14 +6,14 @@ use crate::histogram::{Histogram, Percentiles};
 use crate::metrics::ServerStages;
 use crate::options::BotsOptions;
 use crate::report::{
-    BytesPerClient, Churn, CodecError, CpuSeconds, Datagrams, Decoding, Report, RssMib, Sampled, ShownError,
-    Slow, Staleness, Ticks, TruthChecks, Views,
+    BytesPerClient, Churn, CodecError, CpuSeconds, Datagrams, Decoding, Handoffs, PauseTicks, Report, RssMib,
+    Sampled, ShownError, Slow, Staleness, Ticks, TruthChecks, Views,
 };
 use crate::sample::bytes_since;
 use crate::sample::{Rates, STEPS_PER_METRE, Tally};
 use crate::series::{Second, Series};
 use crate::shared::Outcome;
-use crate::truth::TraceStats;
+use crate::truth::{HandoffStats, TraceStats};
 use myriad_client::quic::now_us;
 use myriad_client::{ByteCounters, Client, Counters};
 use myriad_transport::quic::ConnectionStats;
@@ -105,6 +105,8 @@ impl Spent {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) stats: TraceStats,
+    /// How many lanes told it.
+    pub(crate) lanes: usize,
     /// Of all entities, and of the bots' avatars.
     pub(crate) speeds: [Option<Percentiles>; 2],
     pub(crate) speeding: u64,
@@ -222,6 +224,10 @@ pub(crate) fn report(mut found: Found<'_>) -> Report {
             disordered: trace.stats.disordered,
             late_ms: trace.stats.late_ms.percentiles(1.0),
         }),
+        handoffs: trace
+            .as_ref()
+            .filter(|trace| trace.lanes > 1)
+            .map(|trace| handoffs(&trace.stats.handoffs)),
         rss_mib: RssMib {
             server: spent.server_rss_mib,
             bots: spent.bots_rss_mib,
@@ -247,6 +253,18 @@ pub(crate) fn report(mut found: Found<'_>) -> Report {
             seconds: *seconds,
             ..found.header.clone()
         },
+    }
+}
+
+fn handoffs(stats: &HandoffStats) -> Handoffs {
+    Handoffs {
+        count: stats.count,
+        pause_ticks: PauseTicks {
+            p99: stats.pause_quantile(0.99),
+            max: stats.pause_max(),
+        },
+        doubled: stats.doubled,
+        lost: stats.lost,
     }
 }
 

@@ -229,6 +229,20 @@ impl Report {
             "properties",
             format_args!("{} of {} wrong", checks.properties_wrong, self.sampled.properties),
         )?;
+        if let Some(handoffs) = self.handoffs {
+            line(
+                f,
+                "hand-offs",
+                format_args!(
+                    "{}, in no lane for p99 {}, max {} ticks, {} in two lanes, {} lost",
+                    handoffs.count,
+                    handoffs.pause_ticks.p99,
+                    handoffs.pause_ticks.max,
+                    handoffs.doubled,
+                    handoffs.lost
+                ),
+            )?;
+        }
         let decoding = &self.decoding;
         line(
             f,

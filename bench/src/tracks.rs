@@ -55,8 +55,7 @@ pub(crate) struct Tracks {
     crowds: ByKey<SharedCrowd>,
     /// Of near states and such tracks: when those who are near were told by their tracks.
     near: ByKey<NearFacts>,
-    /// By slot.
-    homes: Vec<Home>,
+    homes: BySlot<Home>,
     fresh: VecDeque<Arc<TrackState>>,
     swept_us: u64,
 }
@@ -65,8 +64,35 @@ pub(crate) struct Tracks {
 pub(crate) struct CrowdFacts {
     /// How many were told when.
     pub(crate) ages: Vec<(Tick, u32)>,
-    /// By slot: the track, the place in it, and which of the ages: small, since it is looked up for each near one.
-    places: Vec<(u16, u8, u8)>,
+    /// The track, the place in it, and which of the ages: small, since it is looked up for each near one.
+    places: BySlot<(u16, u8, u8)>,
+}
+
+/// Something of each slot, by the handle of who gave the slots.
+struct BySlot<T>(Vec<Vec<T>>);
+
+impl<T: Copy> BySlot<T> {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    #[inline]
+    fn get(&self, (lane, slot): (LaneHandle, Slot)) -> Option<T> {
+        self.0.get(usize::from(lane.0))?.get(slot.0 as usize).copied()
+    }
+
+    /// Slots that were not set yet have `none`.
+    fn set(&mut self, (lane, slot): (LaneHandle, Slot), value: T, none: T) {
+        let (lane, slot) = (usize::from(lane.0), slot.0 as usize);
+        if self.0.len() <= lane {
+            self.0.resize_with(lane + 1, Vec::new);
+        }
+        let slots = &mut self.0[lane];
+        if slots.len() <= slot {
+            slots.resize(slot + 1, none);
+        }
+        slots[slot] = value;
+    }
 }
 
 struct NearFacts {
@@ -142,7 +168,7 @@ impl Tracks {
             facts: ByKey::default(),
             crowds: ByKey::default(),
             near: ByKey::default(),
-            homes: Vec::new(),
+            homes: BySlot::new(),
             fresh: VecDeque::new(),
             swept_us: 0,
         }
@@ -258,10 +284,9 @@ impl Tracks {
     pub(crate) fn find(
         &mut self,
         (tracks, keys): (&[&SeenTrack], &[u32]),
-        slot: Slot,
+        (lane, slot): (LaneHandle, Slot),
     ) -> Option<(usize, usize)> {
-        let at = slot.0 as usize;
-        if let Some(home) = self.homes.get(at)
+        if let Some(home) = self.homes.get((lane, slot))
             && let Some(i) = home.index_in(keys)
         {
             let (place, state) = (usize::from(home.place), tracks[i].state());
@@ -271,23 +296,25 @@ impl Tracks {
             };
             if tracks[i].in_view().contains(place) && (home.tick == state.tick() || is_there()) {
                 let tick = state.tick();
-                self.homes[at].tick = tick;
+                self.homes.set((lane, slot), Home { tick, ..home }, Home::NONE);
                 return Some((i, place));
             }
         }
-        let (i, place) = tracks.iter().enumerate().find_map(|(i, track)| {
+        let of_lane = tracks
+            .iter()
+            .enumerate()
+            .filter(|(_, track)| track.lane() == lane);
+        let (i, place) = of_lane.into_iter().find_map(|(i, track)| {
             let place = track.state().track().place(slot)?;
             track.in_view().contains(place).then_some((i, place))
         })?;
-        if self.homes.len() <= at {
-            self.homes.resize(at + 1, Home::NONE);
-        }
-        self.homes[at] = Home {
+        let home = Home {
             key: keys[i],
             index: i as u16,
             place: place as u16,
             tick: tracks[i].state().tick(),
         };
+        self.homes.set((lane, slot), home, Home::NONE);
         Some((i, place))
     }
 }
@@ -296,7 +323,10 @@ impl NearFacts {
     fn of(chunk: &Arc<NearChunk>, facts: &Arc<CrowdFacts>) -> Self {
         let mut told = Vec::new();
         for slot in chunk.slots() {
-            if let Some((.., tick)) = facts.find(*slot).filter(|(.., tick)| chunk.tick() >= *tick) {
+            if let Some((.., tick)) = facts
+                .find((chunk.lane(), *slot))
+                .filter(|(.., tick)| chunk.tick() >= *tick)
+            {
                 add_age(&mut told, tick, 1);
             }
         }
@@ -313,20 +343,18 @@ impl CrowdFacts {
     const NOWHERE: (u16, u8, u8) = (0, 0, u8::MAX);
 
     fn of(tracks: &[SeenTrack]) -> Self {
-        let (mut ages, mut places) = (Vec::<(Tick, u32)>::new(), Vec::new());
+        let (mut ages, mut places) = (Vec::<(Tick, u32)>::new(), BySlot::new());
         for (i, track) in tracks.iter().enumerate() {
             let state = track.state();
             for (age, count) in state.track().ages(state.tick()) {
                 add_age(&mut ages, state.tick() - u64::from(age), count as u32);
             }
             for (place, name) in state.track().names().iter().enumerate() {
-                let (slot, tick) = (name.slot.0 as usize, state.state_tick(place));
-                if places.len() <= slot {
-                    places.resize(slot + 1, Self::NOWHERE);
-                }
+                let tick = state.state_tick(place);
                 let age = ages.iter().position(|(other, _)| *other == tick);
                 if let Some(age) = age.and_then(|age| u8::try_from(age).ok()) {
-                    places[slot] = (i as u16, place as u8, age);
+                    let found = (i as u16, place as u8, age);
+                    places.set((track.lane(), name.slot), found, Self::NOWHERE);
                 }
             }
         }
@@ -335,8 +363,8 @@ impl CrowdFacts {
 
     /// The track that holds the slot, the place in it, and when it was told.
     #[inline]
-    pub(crate) fn find(&self, slot: Slot) -> Option<(usize, usize, Tick)> {
-        let (track, place, age) = *self.places.get(slot.0 as usize)?;
+    pub(crate) fn find(&self, subject: (LaneHandle, Slot)) -> Option<(usize, usize, Tick)> {
+        let (track, place, age) = self.places.get(subject)?;
         let (tick, _) = *self.ages.get(usize::from(age))?;
         Some((usize::from(track), usize::from(place), tick))
     }

@@ -1,22 +1,30 @@
-//! The truth as the lane told it: where everybody was in each of the last seconds' ticks, which properties they
-//! had, how fast they went and whether the ticks kept their order.
+//! The truth as the lanes told it: where everybody was in each of the last seconds' ticks, which properties they
+//! had, how fast they went, whether the ticks kept their order, and whether each entity was in one lane.
 //!
 //! Entities stand in *rows*, dense numbers given here in order of appearance and never reused, so that a tick is a
 //! few arrays and an entity is found in all of them by one number. This module knows neither the network
 //! ([`crate::feed`] reads the trace) nor the clients; [`crate::view`] and [`crate::sample`] compare.
 //!
-//! Cost: one tick of 2,000 entities is 64 KiB and some 20 us, once for all clients.
+//! Cost: one tick of 2,000 entities is 64 KiB and some 20 us, once for all clients. With several lanes each of their
+//! ticks is copied once, to wait for the others.
 
 mod grid;
+mod handoffs;
+mod lanes;
+mod names;
 
 pub(crate) use grid::Grid;
+pub(crate) use handoffs::HandoffStats;
 
 use crate::bits::Bits;
 use crate::histogram::Histogram;
 use crate::properties::Properties;
 use crate::speed::Speeds;
+use handoffs::Owners;
+use lanes::Lanes;
 use myriad_wire::truth::TruthTick;
-use myriad_wire::{EntityId, Generation, IntentSeq, LaneId, Pos, Slot, SpaceClock, SubjectRef, Tick};
+use myriad_wire::{EntityId, Generation, IntentSeq, Pos, Slot, SpaceClock, SubjectRef, Tick};
+use names::Names;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -52,17 +60,18 @@ pub(crate) struct TickTruth {
     pub(crate) grid: Option<Grid>,
 }
 
-/// What the lane told so far.
+/// What the lanes told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     clock: Option<SpaceClock>,
-    lane: Option<LaneId>,
+    lanes: Lanes,
+    owners: Owners,
     rows: HashMap<EntityId, Row, BuildHasherDefault<IdHasher>>,
-    /// By slot: the last two lives that it had, the newer one first.
-    slots: Vec<[Option<(Generation, Row)>; 2]>,
-    /// Ascending by tick; ticks that the lane jumped over are absent.
+    names: Names,
+    /// Ascending by tick; ticks that all lanes jumped over are absent.
     ring: VecDeque<TickTruth>,
-    skipped_last: u64,
+    /// So many [`TickTruth::alive_version`]s were given.
+    alive_versions: u64,
     pub(crate) properties: Properties,
     pub(crate) speeds: Speeds,
     pub(crate) stats: TraceStats,
@@ -94,8 +103,10 @@ impl Hasher for IdHasher {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TraceStats {
     pub(crate) told: u64,
+    /// By the lane that skipped most.
     pub(crate) skipped: u64,
     pub(crate) disordered: u64,
+    pub(crate) handoffs: HandoffStats,
     /// From due to arrival.
     pub(crate) late_ms: Histogram,
 }
@@ -107,63 +118,110 @@ pub(crate) struct BadTrace(pub(crate) String);
 impl Truth {
     /// The next tick of the trace, which arrived at `now_us` (since the Unix epoch).
     pub(crate) fn handle_tick(&mut self, told: &TruthTick, now_us: u64) -> Result<(), BadTrace> {
-        if *self.lane.get_or_insert(told.lane) != told.lane {
-            return Err(BadTrace("the trace is of more than one lane".into()));
-        }
         self.clock = Some(told.clock);
-        self.stats.told += 1;
         let due_us = told.clock.due_us(told.tick);
         let late_us = now_us.saturating_sub(due_us);
         self.stats.late_ms.record(late_us as f64 / 1000.0, 1);
-        if let Some(last) = self.ring.back() {
-            if told.tick <= last.tick {
-                self.stats.disordered += 1;
-                return Ok(());
+        let Some(teller) = self.lanes.note(told, &mut self.stats)? else {
+            return Ok(());
+        };
+        if self.lanes.len() == 1 {
+            return self.handle_whole(told.clock, told.tick, &[(teller.number, told)]);
+        }
+        let done = self.ring.back().map(|last| last.tick);
+        if teller.is_new {
+            // What was there without this lane was not the truth.
+            self.ring.clear();
+        }
+        if done.is_some_and(|done| told.tick <= done) {
+            return self.handle_changes(told);
+        }
+        self.lanes.wait(teller.number, told)?;
+        while let Some((tick, parts)) = self.lanes.poll() {
+            let parts: Vec<(u8, &TruthTick)> = parts.iter().map(|(lane, told)| (*lane, told)).collect();
+            self.handle_whole(told.clock, tick, &parts)?;
+        }
+        Ok(())
+    }
+
+    /// All lanes have told of a tick, or passed it over.
+    fn handle_whole(
+        &mut self,
+        clock: SpaceClock,
+        tick: Tick,
+        parts: &[(u8, &TruthTick)],
+    ) -> Result<(), BadTrace> {
+        self.stats.told += 1;
+        let entities = parts.iter().map(|(_, told)| told.entities.len()).sum();
+        let mut truth = self.reuse(clock, tick, entities);
+        truth.tick = tick;
+        let are_several = self.lanes.len() > 1;
+        self.owners.begin();
+        for (lane, told) in parts {
+            for entity in &told.entities {
+                let row = self.add_row(entity.entity)?;
+                self.names.note(entity.name, row);
+                if are_several {
+                    let stats = &mut self.stats.handoffs;
+                    self.owners.put(row, entity.name, *lane, stats);
+                }
+                truth.put(row as usize, entity.position, entity.layers, entity.intent_seq);
             }
-            let absent = told.tick.since(last.tick) - 1;
-            let skipped = told.skipped_ticks.saturating_sub(self.skipped_last);
-            self.stats.skipped += skipped;
-            self.stats.disordered += absent.saturating_sub(skipped);
         }
-        self.skipped_last = told.skipped_ticks;
-        let mut truth = self.reuse(told);
-        truth.tick = told.tick;
-        for entity in &told.entities {
-            let row = self.add_row(entity.entity)? as usize;
-            self.name(row, entity.slot, entity.generation);
-            truth.put(row, entity.position, entity.layers, entity.intent_seq);
+        if parts.len() < self.lanes.len()
+            && let Some(last) = self.ring.back()
+        {
+            let is_silent = |lane: &u8| parts.iter().all(|(teller, _)| teller != lane);
+            let silent: Vec<u8> = (0..self.lanes.len() as u8).filter(is_silent).collect();
+            self.owners.carry_over(&silent, last, &mut truth);
         }
-        self.entities_max = self.entities_max.max(told.entities.len() as u32);
+        if let Some(last) = self.ring.back().filter(|_| are_several) {
+            self.owners.hold(last, &mut truth, &mut self.stats.handoffs);
+        }
+        for entity in parts.iter().flat_map(|(_, told)| &told.departing) {
+            let row = self.add_row(*entity)?;
+            self.owners.depart(row);
+        }
+        self.entities_max = self.entities_max.max(entities as u32);
+        for (_, told) in parts {
+            self.handle_changes(told)?;
+        }
+        let is_wide = (0..3).any(|axis| truth.high[axis].saturating_sub(truth.low[axis]) > WIDE_AOI);
+        truth.grid = is_wide.then(|| truth.make_grid()).flatten();
+        let is_as = |last: &&TickTruth| last.alive == truth.alive && last.layers == truth.layers;
+        if self.ring.back().filter(is_as).is_none() {
+            self.alive_versions += 1;
+        }
+        truth.alive_version = self.alive_versions;
+        if let Some(last) = self.ring.back() {
+            let seconds = tick.since(last.tick) as f64 / clock.hz();
+            self.speeds.handle_tick(last, &truth, seconds);
+        }
+        self.ring.push_back(truth);
+        self.properties.forget_before(tick - clock.ticks_in(REMEMBERED_S));
+        Ok(())
+    }
+
+    fn handle_changes(&mut self, told: &TruthTick) -> Result<(), BadTrace> {
         for (entity, properties) in &told.changes {
             let row = self.add_row(*entity)?;
             self.properties.handle_change(row, told.tick, properties);
         }
-        let is_wide = (0..3).any(|axis| truth.high[axis].saturating_sub(truth.low[axis]) > WIDE_AOI);
-        truth.grid = is_wide.then(|| truth.make_grid()).flatten();
-        if let Some(last) = self.ring.back() {
-            let same = last.alive == truth.alive && last.layers == truth.layers;
-            truth.alive_version = last.alive_version + u64::from(!same);
-            let seconds = told.tick.since(last.tick) as f64 / told.clock.hz();
-            self.speeds.handle_tick(last, &truth, seconds);
-        }
-        self.ring.push_back(truth);
-        self.properties
-            .forget_before(told.tick - told.clock.ticks_in(REMEMBERED_S));
         Ok(())
     }
 
     /// An empty tick, made of the oldest one's memory once enough are remembered.
-    fn reuse(&mut self, told: &TruthTick) -> TickTruth {
-        let remembered = told.clock.ticks_in(REMEMBERED_S);
+    fn reuse(&mut self, clock: SpaceClock, tick: Tick, entities: usize) -> TickTruth {
+        let remembered = clock.ticks_in(REMEMBERED_S);
         let mut truth = TickTruth::default();
         while self
             .ring
             .front()
-            .is_some_and(|oldest| told.tick.since(oldest.tick) > remembered)
+            .is_some_and(|oldest| tick.since(oldest.tick) > remembered)
         {
             truth = self.ring.pop_front().expect("it has a front");
         }
-        truth.clear(self.rows.len() + told.entities.len());
+        truth.clear(self.rows.len() + entities);
         truth
     }
 
@@ -175,24 +233,10 @@ impl Truth {
         Ok(*self.rows.entry(entity).or_insert(next as Row))
     }
 
-    fn name(&mut self, row: usize, slot: Slot, generation: Generation) {
-        let at = slot.0 as usize;
-        if self.slots.len() <= at {
-            self.slots.resize(at + 1, [None; 2]);
-        }
-        let lives = &mut self.slots[at];
-        let life = Some((generation, row as Row));
-        if lives[0] != life {
-            *lives = [life, lives[0]];
-        }
-    }
-
-    /// The row of the entity that has, or had lately, this life of the slot.
+    /// The row of the entity that has, or had lately, this life of a slot.
     #[inline]
     pub(crate) fn row_in(&self, slot: Slot, generation: Generation) -> Option<Row> {
-        let lives = self.slots.get(slot.0 as usize)?;
-        let of_life = |life: &Option<(Generation, Row)>| life.filter(|(other, _)| *other == generation);
-        lives.iter().find_map(of_life).map(|(_, row)| row)
+        self.names.row_in(slot, generation)
     }
 
     /// The row of a subject: by its identity if that is known.
@@ -206,6 +250,11 @@ impl Truth {
     /// The row of an entity that the trace has told of.
     pub(crate) fn row(&self, entity: EntityId) -> Option<Row> {
         self.rows.get(&entity).copied()
+    }
+
+    /// How many lanes have told something.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     pub(crate) fn clock(&self) -> Option<&SpaceClock> {
@@ -252,6 +301,7 @@ impl Truth {
     /// Counts anew from here: what was before belongs to no measurement.
     pub(crate) fn restart_stats(&mut self) {
         self.stats = TraceStats::default();
+        self.lanes.restart_stats();
         self.speeds.restart();
     }
 }
@@ -309,7 +359,7 @@ impl TickTruth {
 pub(crate) mod tests {
     use super::*;
     use myriad_wire::truth::TruthEntity;
-    use myriad_wire::{Generation, Slot};
+    use myriad_wire::{EntityName, Generation, LaneEpoch, LaneId, Slot};
 
     pub(crate) const CLOCK: SpaceClock = SpaceClock {
         origin_us: 1_700_000_000_000_000,
@@ -321,8 +371,11 @@ pub(crate) mod tests {
     pub(crate) fn told(tick: u64, metres: &[(f64, f64)]) -> TruthTick {
         let entity = |(i, (x, z)): (usize, &(f64, f64))| TruthEntity {
             entity: EntityId(i as u64 + 1),
-            slot: Slot(i as u32),
-            generation: Generation(0),
+            name: EntityName {
+                issuer: LaneEpoch(1),
+                slot: Slot(i as u32),
+                generation: Generation(0),
+            },
             layers: 1,
             position: Pos {
                 x: (x * 1024.0).round() as i32,
@@ -337,6 +390,7 @@ pub(crate) mod tests {
             tick: Tick(tick),
             skipped_ticks: 0,
             entities: metres.iter().enumerate().map(entity).collect(),
+            departing: Vec::new(),
             changes: Vec::new(),
             events: 0,
         }
@@ -421,13 +475,5 @@ pub(crate) mod tests {
         let truth = truth(&ticks);
         assert_eq!(truth.oldest().expect("told").tick, Tick(19));
         assert!(!truth.newest().expect("told").is_alive(1));
-    }
-
-    #[test]
-    fn two_lanes_in_one_trace_are_refused() {
-        let mut truth = truth(&[told(5, &[])]);
-        let mut other = told(6, &[]);
-        other.lane = LaneId(2);
-        assert!(truth.handle_tick(&other, 0).is_err());
     }
 }

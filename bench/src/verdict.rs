@@ -159,6 +159,9 @@ impl fmt::Display for Verdict {
 /// Slowest median speed of the bots' avatars that counts as walking, in m/s.
 const WALKING_M_S: f64 = 1.0;
 
+/// For how many ticks an entity that goes to another lane may be in none, p99.
+const HANDOFF_PAUSE_TICKS: f64 = 1.0;
+
 impl Report {
     /// Checks the report against `limits`.
     #[must_use]
@@ -261,6 +264,12 @@ impl Report {
             "of the ticks",
         );
         verdict.zero("ticks_disordered", ticks.disordered);
+        if let Some(handoffs) = &self.handoffs {
+            verdict.zero("handoffs_doubled", handoffs.doubled);
+            verdict.zero("handoffs_lost", handoffs.lost);
+            let p99 = Some(handoffs.pause_ticks.p99 as f64);
+            verdict.at_most("handoff_pause_p99", p99, HANDOFF_PAUSE_TICKS, "ticks");
+        }
     }
 }
 
@@ -346,6 +355,9 @@ mod tests {
             ("ticks_disordered", |report| {
                 report.ticks.as_mut().expect("measured").disordered = 1
             }),
+            ("handoffs_doubled", |report| handoffs(report).doubled = 1),
+            ("handoffs_lost", |report| handoffs(report).lost = 1),
+            ("handoff_pause_p99", |report| handoffs(report).pause_ticks.p99 = 2),
         ];
         for (name, fault) in faults {
             let mut report = good();
@@ -364,6 +376,11 @@ mod tests {
 
     fn checks(report: &mut Report) -> &mut crate::report::TruthChecks {
         report.checks.as_mut().expect("measured")
+    }
+
+    /// As if there had been several lanes.
+    fn handoffs(report: &mut Report) -> &mut crate::report::Handoffs {
+        report.handoffs.get_or_insert_default()
     }
 
     #[test]

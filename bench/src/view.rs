@@ -177,7 +177,7 @@ impl ViewCheck {
         self.unread.push_back(Unread::Edge(edge));
     }
 
-    /// The SDK told that these members of a track enter. All of one lane, as the truth is.
+    /// The SDK told that these members of a track enter.
     pub(crate) fn handle_told_together(&mut self, tick: Tick, track: &Arc<TrackState>, places: Mask) {
         if self.unread.len() >= UNREAD_MAX {
             self.counts.edges_extra += places.len() as u64;

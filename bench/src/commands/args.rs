@@ -69,7 +69,10 @@ Examples:
       myriad-bench spread --json spread.json
 
   The same on 600 m x 600 m: some 1,750 in view, most of them in the crowd tier
-      myriad-bench spread --dense --json spread-dense.json")]
+      myriad-bench spread --dense --json spread-dense.json
+
+  The space cut into nine cells of 700 m
+      myriad-bench spread --clients 300 --entities 3000 --cell 700")]
 pub struct SpreadArgs {
     #[command(flatten)]
     pub(super) run: RunArgs,
@@ -85,6 +88,31 @@ pub struct SpreadArgs {
     /// Side of the square in metres [default: 2000].
     #[arg(long, value_name = "METRES")]
     pub(super) side: Option<f64>,
+    #[command(flatten)]
+    pub(super) cut: Cut,
+}
+
+/// How a server cuts its space.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Cut {
+    /// Cut the space into cells with sides of so many metres [default: one cell].
+    #[arg(long, value_name = "METRES")]
+    cell: Option<f64>,
+    /// Lanes of each cell, which share its entities among them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    lanes: u32,
+}
+
+impl Cut {
+    /// Writes it into the server's configuration.
+    pub fn configure(&self, configuration: &mut Configuration) {
+        if let Some(cell) = self.cell {
+            configuration.set("space.cell_m", format_args!("{cell:?}"));
+        }
+        if self.lanes > 1 {
+            configuration.set("space.lanes_per_cell", self.lanes);
+        }
+    }
 }
 
 /// What both take.
@@ -161,6 +189,7 @@ pub(super) struct Plan {
     pub(super) slow: u32,
     pub(super) churn_per_s: f64,
     pub(super) rebind: bool,
+    pub(super) cut: Cut,
 }
 
 impl Plan {
@@ -202,6 +231,7 @@ impl Plan {
             slow: args.slow,
             churn_per_s: args.churn,
             rebind: args.rebind,
+            cut: Cut::default(),
         };
         plan.checked()
     }
@@ -229,6 +259,7 @@ impl Plan {
             slow: 0,
             churn_per_s: 0.0,
             rebind: false,
+            cut: args.cut,
         };
         plan.checked()
     }
@@ -275,6 +306,7 @@ impl Plan {
         if self.run.motion != MotionKind::default() {
             configuration.set("game.motion", format_args!("{:?}", self.run.motion.name()));
         }
+        self.cut.configure(&mut configuration);
         for pair in &self.run.config {
             configuration.set_pair(pair)?;
         }
@@ -373,10 +405,14 @@ pub(super) mod tests {
             ("spread --dense", "space.side_m", "600.0"),
             ("spread --dense", "game.radius", "100.0"),
             ("spread", "game.npcs", "18000"),
+            ("spread --cell 700", "space.cell_m", "700.0"),
+            ("spread --lanes 2", "space.lanes_per_cell", "2"),
         ] {
             assert_eq!(value(line, key).as_deref(), Some(expected), "{line}: {key}");
         }
         assert_eq!(value("crowd", "client.shards"), None);
+        assert_eq!(value("spread", "space.cell_m"), None);
+        assert_eq!(value("spread", "space.lanes_per_cell"), None);
         assert_eq!(value("crowd", "game.motion"), None);
     }
 

@@ -9,7 +9,7 @@ use super::shown::ShownNow;
 use super::{Moment, Rates, Tally};
 use crate::tracks::{CrowdFacts, Tracks, key, told_later};
 use myriad_client::{NearChunk, SeenTrack};
-use myriad_wire::{Pos, Slot, SubjectRef, Tick};
+use myriad_wire::{LaneHandle, Pos, Slot, SubjectRef, Tick};
 use std::sync::Arc;
 
 /// A subject's properties are compared if it was near for so many ticks without a break: by then every change must have
@@ -68,11 +68,11 @@ impl<'a> Seen<'a> {
     }
 
     /// Which of the tracks holds the slot in view, the place there, and when it was told.
-    fn find(&self, tracks: &mut Tracks, slot: Slot) -> Option<(usize, usize, Tick)> {
+    fn find(&self, tracks: &mut Tracks, subject: (LaneHandle, Slot)) -> Option<(usize, usize, Tick)> {
         if let Some(facts) = &self.facts {
-            return facts.find(slot);
+            return facts.find(subject);
         }
-        let (i, place) = tracks.find((&self.tracks, &self.keys), slot)?;
+        let (i, place) = tracks.find((&self.tracks, &self.keys), subject)?;
         Some((i, place, self.tracks[i].state().state_tick(place)))
     }
 
@@ -87,7 +87,7 @@ impl<'a> Seen<'a> {
                 continue;
             }
             for slot in chunk.slots() {
-                if let Some((.., told)) = self.find(tracks, *slot)
+                if let Some((.., told)) = self.find(tracks, (chunk.lane(), *slot))
                     && chunk.tick() >= told
                 {
                     ages.remove(told, 1);
@@ -107,7 +107,7 @@ impl<'a> Seen<'a> {
         let mut next = first;
         for chunk in self.near {
             while let Some(slot) = chunk.slots().get(next) {
-                if let Some((i, place, _)) = self.find(tracks, *slot) {
+                if let Some((i, place, _)) = self.find(tracks, (chunk.lane(), *slot)) {
                     let subject = SubjectRef {
                         lane: chunk.lane(),
                         slot: *slot,

@@ -174,7 +174,7 @@ fn who_should_be_in_view_and_is_not_ages_from_its_true_enter() {
         run.stage.tell_truth(&told);
         let told: Vec<_> = told.entities[..4]
             .iter()
-            .map(|told| (told.slot, told.position))
+            .map(|told| (told.name.slot, told.position))
             .collect();
         run.stage.send_states(Level::NEAR, &told);
         run.sample(0);
@@ -202,7 +202,7 @@ fn a_displaced_state_is_a_codec_error_and_a_shown_error() {
         let mut states: Vec<_> = told
             .entities
             .iter()
-            .map(|told| (told.slot, told.position))
+            .map(|told| (told.name.slot, told.position))
             .collect();
         states[2].1.z += 1024;
         run.stage.send_states(Level::NEAR, &states);

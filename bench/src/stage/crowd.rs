@@ -27,13 +27,13 @@ impl Stage {
     pub(crate) fn send_track(&mut self, told: &TruthTick) {
         let tick = self.tick;
         let track = self.track.as_mut().expect("the crowd has begun");
-        let is_there = |slot: Slot| told.entities.iter().any(|entity| entity.slot == slot);
+        let is_there = |slot: Slot| told.entities.iter().any(|entity| entity.name.slot == slot);
         let names = track.names().iter().map(|name| name.slot);
         let leaves: Vec<Slot> = names.filter(|slot| !is_there(*slot)).collect();
         let fresh = told
             .entities
             .iter()
-            .filter(|entity| track.place(entity.slot).is_none());
+            .filter(|entity| track.place(entity.name.slot).is_none());
         let joins: Vec<Join> = fresh.map(join).collect();
         let is_told = tick.0.is_multiple_of(PERIOD);
         let cells: Vec<_> = told
@@ -75,8 +75,8 @@ impl Stage {
 fn join(entity: &myriad_wire::truth::TruthEntity) -> Join {
     Join {
         name: Name {
-            slot: entity.slot,
-            generation: entity.generation,
+            slot: entity.name.slot,
+            generation: entity.name.generation,
             kind: KindId(0),
         },
         cell: cell_of(entity.position),

@@ -48,6 +48,10 @@ pub const TRACK_MEMBERS_MAX: usize = 256;
 pub const CELL_SHIFT: u32 = 8;
 /// Farthest that a member's cell may be from its track's origin, per axis: 8 km.
 pub const CELL_OFFSET_MAX: i32 = i16::MAX as i32;
+/// Farthest cell from zero that is told, per axis. Those of the last half metre of the grid are told as this one.
+pub const CELL_MAX: i32 = (i32::MAX >> CELL_SHIFT) - 1;
+/// Farthest that a track's origin may be from zero, per axis: all cells that it reaches are told.
+pub const ORIGIN_MAX: i32 = CELL_MAX - CELL_OFFSET_MAX;
 
 const HAS_LEAVES: u8 = 1;
 const HAS_JOINS: u8 = 2;
@@ -61,6 +65,18 @@ pub struct TrackId(pub u16);
 #[must_use]
 pub fn cell_of(position: Pos) -> [i32; 3] {
     [position.x, position.y, position.z].map(|axis| axis >> CELL_SHIFT)
+}
+
+/// The cell that is told of a position: the one that it is in, but for those at the very edge of the grid.
+#[must_use]
+pub fn told_cell_of(position: Pos) -> [i32; 3] {
+    cell_of(position).map(|axis| axis.clamp(-CELL_MAX, CELL_MAX))
+}
+
+/// The origin nearest to a cell. A track of this origin reaches the cell, if it is one that is told.
+#[must_use]
+pub fn origin_near(cell: [i32; 3]) -> [i32; 3] {
+    cell.map(|axis| axis.clamp(-ORIGIN_MAX, ORIGIN_MAX))
 }
 
 /// The middle of a cell, as a position.

@@ -9,8 +9,8 @@ use crate::client::Rules;
 use crate::crowd::TrackId;
 use crate::crowd::message::Form;
 use crate::id::{
-    CommandSeq, EntityId, GatewayId, Generation, IntentSeq, KindId, LaneEpoch, LaneId, SessionEpoch,
-    SessionId, Slot, SpaceId,
+    CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, IntentSeq, KindId, LaneEpoch, LaneId,
+    SessionEpoch, SessionId, Slot, SpaceId,
 };
 use crate::link::LinkHeader;
 use crate::payload::{OwnRecord, Step};
@@ -143,6 +143,8 @@ pub enum RouteState {
     Attached(Box<AttachedRoute>),
     /// It has none (any more).
     Ended(CloseReason),
+    /// Its avatar is at another lane, or that lane knows where it is: the session is to be attached there.
+    Elsewhere(LaneId),
 }
 
 /// What an attached session is told in one tick.
@@ -156,15 +158,17 @@ pub struct AttachedRoute {
     pub properties: PropertyList,
     /// Commands that were answered in this tick.
     pub results: Vec<CommandResult>,
+    /// From the next tick on this lane has the avatar: intents and commands are to go there from now on.
+    pub moves_to: Option<LaneId>,
 }
 
 /// A session's avatar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Avatar {
-    /// Its slot.
-    pub slot: Slot,
-    /// Which life of the slot.
-    pub generation: Generation,
+    /// Its name.
+    pub name: EntityName,
+    /// How often it has been handed off.
+    pub hop: Hop,
     /// Its identity.
     pub entity: EntityId,
     /// The session epoch of this attachment: intents and commands must carry it.
@@ -188,9 +192,11 @@ pub struct Frame {
     pub tick: Tick,
     /// Ticks that the lane had to jump over so far, because it was late.
     pub skipped_ticks: u64,
-    /// `Some` in a keyframe: then `joins` names every entity, and whatever the reader had is void.
+    /// Who gave the names of the entities in this frame: records say where in this list. No two are the same.
+    pub issuers: Vec<LaneEpoch>,
+    /// `Some` in a keyframe: then `joins` names every entity, and whatever the reader had of the lane is void.
     pub keyframe: Option<Keyframe>,
-    /// Entities that came into the world.
+    /// Entities that came into the world, or under this lane's authority.
     pub joins: Vec<JoinRecord>,
     /// Public properties that changed.
     pub changes: Vec<ChangeRecord>,
@@ -198,7 +204,7 @@ pub struct Frame {
     pub layers: Vec<LayersRecord>,
     /// What happened.
     pub events: Vec<EventRecord>,
-    /// Entities that are no more.
+    /// Entities that are no more, or that another lane has now. In a keyframe: those that went to another lane lately.
     pub leaves: Vec<LeaveRecord>,
     /// The states of the near tier, encoded once.
     pub tracks: Vec<TrackRecord>,
@@ -206,6 +212,10 @@ pub struct Frame {
     /// them, as keyframes.
     pub crowd: Vec<CrowdRecord>,
 }
+
+/// Where in [`Frame::issuers`] the issuer of a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub struct Issuer(pub u16);
 
 /// What a reader must know of a lane beside its entities.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -220,16 +230,21 @@ pub struct Keyframe {
     pub kinds: Vec<KindSchema>,
 }
 
-/// An entity came into the world.
+/// An entity came into the world, or under this lane's authority: then it goes by the name that it had, and readers who
+/// know it tell nobody of a new one.
 ///
 /// It is as it is after this frame's tick. A frame in which an entity joins names it in no [`ChangeRecord`] and no
 /// [`LayersRecord`]; a keyframe, in which everybody joins, has none at all.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct JoinRecord {
+    /// Who gave the name.
+    pub issuer: Issuer,
     /// Its slot.
     pub slot: Slot,
     /// Which life of the slot.
     pub generation: Generation,
+    /// How often it has been handed off. A reader refuses a lower one than it has seen of this life.
+    pub hop: Hop,
     /// Its identity.
     pub entity: EntityId,
     /// Its kind.
@@ -248,6 +263,8 @@ pub struct JoinRecord {
 /// Public properties of an entity changed.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct ChangeRecord {
+    /// Who gave the name.
+    pub issuer: Issuer,
     /// The entity.
     pub slot: Slot,
     /// Those that changed.
@@ -257,6 +274,8 @@ pub struct ChangeRecord {
 /// An entity's layers changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LayersRecord {
+    /// Who gave the name.
+    pub issuer: Issuer,
     /// The entity.
     pub slot: Slot,
     /// Its layers now.
@@ -266,6 +285,8 @@ pub struct LayersRecord {
 /// Something happened to an entity; those who have it in view are told.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct EventRecord {
+    /// Who gave the name.
+    pub issuer: Issuer,
     /// The entity.
     pub slot: Slot,
     /// The event's name.
@@ -278,6 +299,8 @@ pub struct EventRecord {
 /// one track, from the frame of its join to that of its leave.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct CrowdRecord {
+    /// Who gave the names of all members.
+    pub issuer: Issuer,
     /// The track.
     pub track: TrackId,
     /// The visibility class: the layers that all its members have.
@@ -288,18 +311,26 @@ pub struct CrowdRecord {
     pub bytes: Vec<u8>,
 }
 
-/// An entity is no more.
+/// An entity is no more, or goes on at another lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LeaveRecord {
+    /// Who gave the name.
+    pub issuer: Issuer,
     /// Its slot.
     pub slot: Slot,
     /// Which life of the slot.
     pub generation: Generation,
+    /// How often it had been handed off. One that came here and ended in the same tick is told by its leave alone.
+    pub hop: Hop,
+    /// The lane that has it now.
+    pub to: Option<LaneId>,
 }
 
 /// The states of one track in one tick.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TrackRecord {
+    /// Who gave the names of all members.
+    pub issuer: Issuer,
     /// The visibility class: the layers that all its members have.
     pub layers: u32,
     /// How many entities it has.

@@ -39,7 +39,7 @@ id! {
     SessionId(u64)
 }
 id! {
-    /// A dense, lane-local index of an entity. Rests [`crate::limits::SLOT_REST_TICKS`] after a despawn before it is reused.
+    /// A dense index of an entity among those that one lane spawned. Rests [`crate::limits::SLOT_REST_TICKS`] after a despawn before it is reused.
     Slot(u32)
 }
 id! {
@@ -73,6 +73,11 @@ id! {
 id! {
     /// The directory's revision of a lane's claim. Readers refuse a lower one than they have seen.
     LaneEpoch(u64)
+}
+id! {
+    /// How often an entity has been handed off within its era. With the era, which is [`EntityName::issuer`], it is the
+    /// entity epoch: of two lanes that claim an entity the one with the higher epoch has it.
+    Hop(u32)
 }
 id! {
     /// How often an avatar has been attached to a session. The lane drops intents of a lower one.
@@ -118,12 +123,24 @@ fn compose(incarnation: Incarnation, counter: u64) -> u64 {
     u64::from(incarnation.0) << COUNTER_BITS | counter
 }
 
+/// What an entity is called between roles from its spawn to its end, whichever lane has authority over it: the lane
+/// that spawned it gave it a slot of its own, and no other entity has that slot until the lane has it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub struct EntityName {
+    /// The claim of the lane that gave the name. Since claims are numbered over all lanes, it says which lane, too.
+    pub issuer: LaneEpoch,
+    /// Its slot.
+    pub slot: Slot,
+    /// Which life of the slot.
+    pub generation: Generation,
+}
+
 /// A subject as a client knows it: which lane, which slot, which life of that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct SubjectRef {
-    /// The lane that has authority over it.
+    /// The lane that gave it its name, in that life of the lane. Another may have authority over it by now.
     pub lane: LaneHandle,
-    /// Its slot in that lane.
+    /// Its slot among the names of that lane.
     pub slot: Slot,
     /// Which life of the slot.
     pub generation: Generation,

@@ -3,7 +3,7 @@
 //! Travels over the admin HTTP as records of a four-byte little-endian length and one [`TruthTick`].
 
 use crate::value::PropertyList;
-use crate::{EntityId, Generation, IntentSeq, LaneId, Pos, Slot, SpaceClock, Tick};
+use crate::{EntityId, EntityName, IntentSeq, LaneId, Pos, SpaceClock, Tick};
 use bincode::{Decode, Encode};
 
 /// The truth of one tick of one lane, as it stood when the tick's frame was published.
@@ -17,8 +17,11 @@ pub struct TruthTick {
     pub tick: Tick,
     /// Ticks that the lane had to jump over so far.
     pub skipped_ticks: u64,
-    /// Every entity, in ascending order of slots.
+    /// Every entity of this lane, in ascending order of [`TruthEntity::name`].
     pub entities: Vec<TruthEntity>,
+    /// Those of `entities` that go to another lane at the end of this tick: whoever reads all lanes finds them in another
+    /// one's next tick, unless they are held up on their way.
+    pub departing: Vec<EntityId>,
     /// Public properties that changed in this tick; all of them for entities that joined in it.
     pub changes: Vec<(EntityId, PropertyList)>,
     /// How many events were emitted in this tick.
@@ -30,10 +33,8 @@ pub struct TruthTick {
 pub struct TruthEntity {
     /// Who.
     pub entity: EntityId,
-    /// Its slot.
-    pub slot: Slot,
-    /// Which life of the slot.
-    pub generation: Generation,
+    /// Its name.
+    pub name: EntityName,
     /// Its layers.
     pub layers: u32,
     /// Where it is, exact.

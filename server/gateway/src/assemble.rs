@@ -12,6 +12,7 @@ use crate::crowd::near::NearIndex;
 use crate::mirror::{Chunk, Mirror, Track};
 use crate::reach::leave_radius2;
 use bytes::{Bytes, BytesMut};
+use myriad_wire::LaneHandle;
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
 use myriad_wire::payload::{PayloadHeader, put_group};
 use myriad_wire::track::{LEVELS, Level};
@@ -62,6 +63,8 @@ struct Pick {
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     datagram: usize,
+    /// Of whom those in it have their names: clients know them by that.
+    issuer: LaneHandle,
     lane: usize,
     chunk: Chunk,
 }
@@ -73,7 +76,7 @@ const NEAR_DATAGRAMS_MAX: usize = 2;
 /// Farthest that a client in a crowd is told near states from: 32 m.
 const NEAR_REACH_AOI: i64 = 32 * 32;
 const NEAR_REACH2: i64 = NEAR_REACH_AOI * NEAR_REACH_AOI;
-/// Bytes of the head of a group: the lane, and a count below 128.
+/// Bytes of the head of a group: the handle, and a count below 128.
 const GROUP_HEAD_BYTES: usize = 2;
 
 impl Assembler {
@@ -173,7 +176,7 @@ impl Assembler {
         }
         let reach2 = leave_radius2(demand.radius);
         for &lane in &self.lanes {
-            for (number, track) in mirror.lanes()[lane].tracks().iter().enumerate() {
+            for (number, track) in mirror.lanes()[lane].near().tracks().iter().enumerate() {
                 if track.layers & demand.sees == 0 {
                     continue;
                 }
@@ -249,13 +252,14 @@ impl Assembler {
     ) {
         self.header.clear();
         header.encode(&mut self.header);
-        let empty = self.header.len() + GROUP_HEAD_BYTES * self.lanes.len();
+        let empty = self.header.len() + GROUP_HEAD_BYTES * self.issuers(mirror);
         self.chunks.clear();
         self.datagrams.clear();
         self.datagrams.push(empty);
         for pick in &self.picks {
-            let chunks = track_of(mirror, pick).levels[pick.level.index()];
-            for &chunk in mirror.lanes()[pick.lane].chunks(chunks) {
+            let track = track_of(mirror, pick);
+            let chunks = track.levels[pick.level.index()];
+            for &chunk in mirror.lanes()[pick.lane].near().chunks(chunks) {
                 let fits = |taken: &usize| taken + chunk.len() <= DATAGRAM_BYTES_MAX;
                 let datagram = self
                     .datagrams
@@ -272,15 +276,26 @@ impl Assembler {
                 self.datagrams[datagram] += chunk.len();
                 self.chunks.push(Placed {
                     datagram,
+                    issuer: track.issuer,
                     lane: pick.lane,
                     chunk,
                 });
             }
         }
-        self.chunks.sort_by_key(|placed| (placed.datagram, placed.lane));
+        self.chunks.sort_by_key(|placed| (placed.datagram, placed.issuer));
     }
 
-    /// Writes the datagrams: the header, then the chunks of each lane behind the head of their group.
+    /// Of how many issuers those have their names who are in the picks: so many groups a datagram has at most.
+    fn issuers(&self, mirror: &Mirror) -> usize {
+        let mut issuers = [0u64; 4];
+        for pick in &self.picks {
+            let LaneHandle(issuer) = track_of(mirror, pick).issuer;
+            issuers[usize::from(issuer / 64)] |= 1 << (issuer % 64);
+        }
+        issuers.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Writes the datagrams: the header, then the chunks of each issuer behind the head of their group.
     fn write(
         &mut self,
         mirror: &Mirror,
@@ -299,17 +314,16 @@ impl Assembler {
             let end = rest.partition_point(|placed| placed.datagram <= usize::from(part));
             let (chunks, later) = rest.split_at(end);
             rest = later;
-            for group in chunks.chunk_by(|a, b| a.lane == b.lane) {
-                let lane = &mirror.lanes()[group[0].lane];
+            for group in chunks.chunk_by(|a, b| a.issuer == b.issuer) {
                 assert!(
                     group.len() < 128,
                     "a chunk has at least 9 bytes, so a datagram holds fewer than 128"
                 );
-                put_group(lane.handle(), group.len(), &mut self.header);
+                put_group(group[0].issuer, group.len(), &mut self.header);
                 out.extend_from_slice(&self.header);
                 self.header.clear();
                 for placed in group {
-                    out.extend_from_slice(lane.bytes(placed.chunk));
+                    out.extend_from_slice(mirror.lanes()[placed.lane].near().bytes(placed.chunk));
                 }
             }
             out.extend_from_slice(&self.header);
@@ -334,5 +348,5 @@ fn ladder() -> impl Iterator<Item = (Level, Level)> {
 }
 
 fn track_of<'a>(mirror: &'a Mirror, pick: &Pick) -> &'a Track {
-    &mirror.lanes()[pick.lane].tracks()[pick.track]
+    &mirror.lanes()[pick.lane].near().tracks()[pick.track]
 }

@@ -12,8 +12,8 @@ pub struct GatewayConfig {
     pub incarnation: Incarnation,
     /// The one space that clients can join here.
     pub space: SpaceId,
-    /// The lanes of that space, at most [`LANES_MAX`], in any order, each once. An account's avatar lives in the
-    /// lane that its name picks, so every gateway of the space must be given the same lanes.
+    /// The lanes of that space, at most [`LANES_MAX`], in any order, each once. Which lane is asked for an account's
+    /// avatar its name decides, so every gateway of the space must be given the same lanes.
     pub lanes: Vec<LaneId>,
     /// Who may log in.
     pub login: LoginPolicy,
@@ -21,8 +21,8 @@ pub struct GatewayConfig {
     pub hz: f64,
     /// Most clients; one more is refused as `Full`. Zero refuses everybody.
     pub sessions_max: u32,
-    /// Slots per lane that the gateway follows: an entity in a slot beyond it is refused and counted, and no client
-    /// sees it. Bounds the memory of the mirror and of every view.
+    /// Slots of each lane's names that the gateway follows: an entity in a slot beyond it is refused and counted, and no
+    /// client sees it. Bounds the memory of the mirror and of every view.
     pub slots_max: u32,
     /// How long a client may take from its connection to its login, and from its join to its avatar, in seconds.
     pub login_timeout_s: f64,
@@ -58,7 +58,8 @@ pub struct GatewayConfig {
     pub backlog_bytes_max: usize,
 }
 
-/// Most lanes of one gateway: each needs a name of one byte towards clients, and a second one when it restarts.
+/// Most lanes of one gateway: those who gave the names of all that lives need handles of one byte towards clients, and a
+/// restarted lane is another one.
 pub const LANES_MAX: usize = 64;
 /// Greatest [`GatewayConfig::view_bytes_max`], in bytes: leaves room for changes and events in the same message.
 pub const VIEW_BYTES_CEILING: usize = SERVER_MESSAGE_BYTES_MAX / 2;

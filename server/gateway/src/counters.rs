@@ -126,6 +126,16 @@ counters! {
     chunks_refused,
     /// Entities refused, because their slot was out of range or not alive.
     records_refused,
+    /// Records ignored, because another lane has authority over their entity.
+    records_foreign,
+    /// Entities refused, because another lane has them, or had them to their end, after a later hand-off.
+    entities_fenced,
+    /// Entities that ended, because they were handed off and no lane had them for too long.
+    transits_ended,
+    /// Entities and crowd tracks refused, because names of too many lives of lanes were alive.
+    issuers_refused,
+    /// Sessions that were to go on at a lane that the gateway does not know.
+    lanes_unknown,
     /// Messages over the fabric that could not be decoded.
     fabric_malformed,
     /// Messages over the fabric from a role that the gateway has nothing to do with.

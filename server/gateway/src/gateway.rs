@@ -16,10 +16,16 @@ use crate::telling::TellTick;
 use crate::view::{Draft, ViewTick};
 use bytes::Bytes;
 use myriad_aoi::{Engine, ObserverId};
-use myriad_wire::fabric::{Detach, Envelope, Frame, RoleId, RouteState, Routes};
+use myriad_wire::fabric::{AttachedRoute, Detach, Envelope, Frame, RoleId, Route, RouteState, Routes};
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
-use myriad_wire::{CloseReason, LaneEpoch, Tick};
+use myriad_wire::{CloseReason, LaneEpoch, LaneId, Tick};
 
+/// A lane names every session that it has in every tick. After so many in which the lane that should have it did not, it
+/// is asked for it again. More than a hand-off takes whose message must be sent again.
+const UNNAMED_TICKS_MAX: u32 = 8;
+/// As many frames of a lane may wait for the frames of the others, so that what belongs together is told together. With
+/// one more they are told without those of a lane that is late: one lane must not hold up all.
+const FRAMES_AHEAD_MAX: usize = 2;
 /// Most connections refused in one tick that are told so; the edge's idle timeout ends the others.
 const REFUSED_MAX: usize = 1024;
 
@@ -80,8 +86,10 @@ impl Gateway {
             "a gateway's configuration was not checked: {mistakes:?}"
         );
         config.lanes.sort_unstable();
+        // Twice as many as may live: a lane's restart ends all its lives and begins others in one tick.
+        let subjects_max = 2 * config.slots_max * config.lanes.len() as u32;
         let engine = Engine::new(myriad_aoi::Config {
-            subjects_max: config.slots_max * config.lanes.len() as u32,
+            subjects_max,
             observers_max: config.sessions_max.max(1),
             ..myriad_aoi::Config::default()
         });
@@ -94,7 +102,7 @@ impl Gateway {
                 .map(|lane| Lane::new(*lane, config.incarnation))
                 .collect(),
             frames: config.lanes.iter().map(|_| None).collect(),
-            mirror: Mirror::new(&config.lanes, config.slots_max),
+            mirror: Mirror::new(&config.lanes, config.slots_max, subjects_max),
             engine,
             records: Records::default(),
             draft: Draft::default(),
@@ -163,14 +171,14 @@ impl Gateway {
         }
     }
 
-    /// Whether a frame waits of every lane that is not silent: time to tick.
+    /// Whether it is time to tick: a frame waits of every lane that is not silent, or so many of some lane that the others
+    /// are not waited for any longer.
     #[must_use]
     pub fn frames_ready(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.next_tick().is_some())
-            && self
-                .lanes
-                .iter()
-                .all(|lane| lane.next_tick().is_some() || lane.is_silent())
+        let is_there = |lane: &Lane| lane.next_tick().is_some();
+        self.lanes.iter().any(is_there)
+            && (self.lanes.iter().all(|lane| is_there(lane) || lane.is_silent())
+                || self.lanes.iter().any(|lane| lane.waiting() > FRAMES_AHEAD_MAX))
     }
 
     /// One tick. Appends to `out`.
@@ -212,19 +220,19 @@ impl Gateway {
                 .iter()
                 .filter(|session| session.phase == Phase::Joined)
         };
-        let lane = |(lane, copy): (&Lane, &crate::mirror::LaneMirror)| LaneStatus {
+        let lane = |(number, lane): (usize, &Lane)| LaneStatus {
             lane: lane.id,
             epoch: lane.epoch(),
             tick: lane.heard_tick(),
-            subjects: copy.living(),
+            subjects: self.mirror.held(number),
             silent_ticks: lane.silent_ticks(),
-            skipped_ticks: copy.skipped_ticks(),
+            skipped_ticks: self.mirror.lanes()[number].skipped_ticks(),
         };
         Status {
             sessions: self.sessions.len() as u32,
             joined: joined().count() as u32,
             frozen: joined().filter(|session| session.view.is_frozen()).count() as u32,
-            lanes: self.lanes.iter().zip(self.mirror.lanes()).map(lane).collect(),
+            lanes: self.lanes.iter().enumerate().map(lane).collect(),
         }
     }
 
@@ -294,41 +302,52 @@ impl Gateway {
 
     fn take_routes(&mut self, number: usize, routes: Routes) {
         let now = self.now;
-        for route in routes.sessions {
-            match (self.sessions.of_id(route.session), route.state) {
-                (Some(session), RouteState::Attached(attached)) if session.is_at(number) => {
-                    session.presence.take_route(*attached, now);
-                    session.named_at = now;
-                }
-                (Some(session), RouteState::Ended(reason)) if session.is_at(number) => {
-                    session.ended_by_lane(reason);
-                }
+        for Route { session: id, state } in routes.sessions {
+            let Some(session) = self.sessions.of_id(id) else {
                 // It ended here while the lane was about to attach it, or the lane has not heard of its end yet.
-                (None, RouteState::Attached(_)) => {
+                if let RouteState::Attached(_) = state {
                     let detach = Detach {
-                        session: route.session,
+                        session: id,
                         left: false,
                     };
                     self.lanes[number].report.detach.push(detach);
                 }
-                // It is about to end here, or has.
-                (Some(_), _) | (None, RouteState::Ended(_)) => {}
+                continue;
+            };
+            match state {
+                RouteState::Attached(attached) => {
+                    take_attached(session, number, *attached, now, &self.lanes, &mut self.counters);
+                }
+                RouteState::Ended(reason) if session.is_at(number) => session.ended_by_lane(reason),
+                RouteState::Elsewhere(lane) if session.is_at(number) => {
+                    let Some(there) = number_of(&self.lanes, lane, &mut self.counters) else {
+                        continue;
+                    };
+                    if session.presence.send_elsewhere(there, now) {
+                        self.lanes[there].report.attach.push(session.attach());
+                    }
+                }
+                // It is another lane's matter by now.
+                RouteState::Ended(_) | RouteState::Elsewhere(_) => {}
             }
         }
-        if routes.full {
-            let at_lane = self
-                .sessions
-                .iter_mut()
-                .filter(|(_, session)| session.is_at(number));
-            for (_, session) in at_lane {
-                if session.named_at == now {
-                    continue;
-                }
+        let unnamed = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.is_at(number) && session.named_at != now);
+        for (_, session) in unnamed {
+            session.unnamed_ticks += 1;
+            if routes.full {
                 // The lane took this gateway for dead, or ended the session and the word was lost, or is still
                 // loading the avatar. The full report names the session: if need be it is attached anew, or its end
                 // is told again.
                 session.presence.detach();
                 self.lanes[number].tell_all();
+            } else if session.unnamed_ticks >= UNNAMED_TICKS_MAX && session.presence.avatar().is_some() {
+                // Its avatar is not there, and may have gone on from there: the lane knows whom to ask.
+                session.unnamed_ticks = 0;
+                session.presence.detach();
+                self.lanes[number].report.attach.push(session.attach());
             }
         }
     }
@@ -339,20 +358,20 @@ impl Gateway {
         self.assembler.begin();
         if let Some(tick) = tick {
             self.crowd.begin(tick);
+            self.mirror.begin(self.now);
         }
+        let mut sink = Sink {
+            now: self.now,
+            engine: &mut self.engine,
+            records: &mut self.records,
+            crowd: &mut self.crowd,
+            counters: &mut self.counters,
+        };
         for number in 0..self.frames.len() {
             let Some(frame) = self.frames[number].take() else {
                 continue;
             };
             self.assembler.add_lane(number);
-            let (records, counters) = (&mut self.records, &mut self.counters);
-            let mut sink = Sink {
-                now: self.now,
-                engine: &mut self.engine,
-                records,
-                crowd: &mut self.crowd,
-                counters,
-            };
             if self.mirror.apply(number, frame, &mut sink) {
                 self.lanes[number].lose();
             }
@@ -370,7 +389,7 @@ impl Gateway {
             }
         };
         if self.news != News::Nothing {
-            self.crowd.settle(&mut self.counters);
+            self.mirror.settle(&mut sink);
             for (observer, session) in self.sessions.iter_mut() {
                 place_observer(
                     observer,
@@ -487,4 +506,47 @@ impl Gateway {
             self.sessions.remove(observer);
         }
     }
+}
+
+/// A lane says that a session is attached there.
+fn take_attached(
+    session: &mut Session,
+    number: usize,
+    attached: AttachedRoute,
+    now: u64,
+    lanes: &[Lane],
+    counters: &mut Counters,
+) {
+    if !matches!(session.phase, Phase::Attaching | Phase::Joined) {
+        // It is about to end here, or has.
+        return;
+    }
+    let comes = !session.is_at(number);
+    if comes {
+        // The word that it would go there was lost, or that lane is one that did not notice that it lost it.
+        let announced = attached.avatar.as_ref();
+        if !announced.is_some_and(|avatar| session.presence.is_outdated_by(avatar)) {
+            return;
+        }
+        session.presence.move_to(number);
+    }
+    let goes_on = attached.moves_to;
+    session.presence.take_route(attached, now);
+    session.named_at = now;
+    session.unnamed_ticks = 0;
+    let goes_to = goes_on.and_then(|lane| number_of(lanes, lane, counters));
+    if let Some(there) = goes_to {
+        session.presence.move_to(there);
+    }
+    if comes || goes_to.is_some() {
+        // What is on its way to the lane before may come too late to go along.
+        session.presence.resend();
+    }
+}
+
+/// The number of a lane that a session goes to.
+fn number_of(lanes: &[Lane], lane: LaneId, counters: &mut Counters) -> Option<usize> {
+    let number = lanes.iter().position(|other| other.id == lane);
+    counters.lanes_unknown += u64::from(number.is_none());
+    number
 }

@@ -160,6 +160,11 @@ impl Lane {
         self.silent_ticks
     }
 
+    /// How many frames wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The tick of the first frame that waits.
     pub(crate) fn next_tick(&self) -> Option<Tick> {
         self.waiting.front().map(|arrival| arrival.frame.tick)

@@ -5,8 +5,9 @@
 //! edge hands it what clients send, the fabric what lanes send, and both take away what a tick puts out.
 //!
 //! Read [`gateway`] first: the tick, top to bottom. Then along the flow: `session` (what a client may say when),
-//! `presence` (its avatar at the lane), `lanes` (the links), `mirror` (the copies), `telling` (how a client is
-//! told its view), `records` and `view` (subject by subject), `crowd` (track by track), `assemble` (payloads).
+//! `presence` (its avatar at the lane), `lanes` (the links), `mirror` (who lives, and which lane says so), `telling`
+//! (how a client is told its view), `records` and `view` (subject by subject), `crowd` (track by track), `assemble`
+//! (payloads).
 
 mod assemble;
 pub mod config;

@@ -3,15 +3,18 @@
 //!
 //! A lane may be restarted or lose its sessions; the presence outlives that. It is attached anew, and unanswered
 //! commands go out again. If the avatar has another name on the wire by then the client is told so by another
-//! `Joined`, and what was sent is not sent again: a command takes effect at most once. It does not know what the
-//! client sees; read [`crate::view`] for that.
+//! `Joined`, and what was sent is not sent again: a command takes effect at most once.
+//!
+//! The avatar may be handed off to another lane: then the presence moves there, and all else goes on. What was sent to
+//! the old lane the new one has with the avatar, or takes no second time when it is sent again, by its number.
+//! It does not know what the client sees; read [`crate::view`] for that.
 
 use crate::counters::Counters;
 use myriad_wire::client::{Command, CommandResult};
 use myriad_wire::fabric::{AttachedRoute, Avatar, Report, SessionCommand, SessionIntents};
 use myriad_wire::payload::{Intents, OwnRecord};
 use myriad_wire::value::PropertyList;
-use myriad_wire::{CloseReason, CommandSeq, IntentSeq, SessionId, SubjectRef, Tick};
+use myriad_wire::{CloseReason, CommandSeq, EntityName, IntentSeq, SessionId, SubjectRef, Tick};
 use std::collections::VecDeque;
 
 /// Most commands of a session without an answer; one more is refused.
@@ -28,14 +31,16 @@ const ANSWER_LOST: &str = "the answer was lost; the command may have had its eff
 /// A session's presence in its lane.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    /// Number of the lane that has the avatar.
+    /// Number of the lane that has the avatar, or is asked for it.
     pub(crate) lane: usize,
     /// `None` until the lane says it is attached, and again when the lane has a new epoch.
     avatar: Option<Avatar>,
     /// By which name the client knows its avatar, by the last `Joined`. `None`: it must be sent one.
-    told: Option<SubjectRef>,
+    told: Option<Told>,
     /// By which names it knew its avatar before, the oldest first: intents may still be under way under these.
     former: VecDeque<SubjectRef>,
+    /// The tick of the gateway in which it was sent elsewhere last.
+    sent_elsewhere_at: u64,
     /// Intents of a client that has seen no payload of this tick are numbered as before its last `Joined`.
     rejoined: Tick,
     own: OwnRecord,
@@ -51,6 +56,15 @@ pub(crate) struct Presence {
     results: Vec<CommandResult>,
     /// For the client, as soon as it reads: ascending by number.
     owner: PropertyList,
+}
+
+/// A name of the avatar.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// As lanes call it.
+    name: EntityName,
+    /// As the client calls it.
+    subject: SubjectRef,
 }
 
 #[derive(Debug)]
@@ -81,18 +95,25 @@ impl Presence {
         (self.own_at == now).then_some(self.own)
     }
 
-    /// Whether the client knows its avatar by its present name.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told.is_some()
+    /// By which name the client knows its avatar, if it does.
+    pub(crate) fn told(&self) -> Option<SubjectRef> {
+        Some(self.told?.subject)
     }
 
-    /// The client is being told that `name` is its avatar, in `tick`. Answers the last intent applied.
-    pub(crate) fn tell(&mut self, name: SubjectRef, tick: Tick) -> IntentSeq {
-        assert!(
-            self.avatar.is_some() && self.told.is_none(),
-            "a client is told its avatar once"
-        );
-        self.told = Some(name);
+    /// Clients call the avatar by this name. It is another one than before only if nobody by a name of the same issuer
+    /// was known for a while.
+    pub(crate) fn confirm(&mut self, subject: SubjectRef) {
+        if self.told.is_some_and(|told| told.subject != subject) {
+            self.rename();
+        }
+    }
+
+    /// The client is being told that its avatar is called `subject`, in `tick`. Answers the last intent applied.
+    pub(crate) fn tell(&mut self, subject: SubjectRef, tick: Tick) -> IntentSeq {
+        let avatar = self.avatar.as_ref().expect("who has none is told none");
+        assert!(self.told.is_none(), "a client is told its avatar once");
+        let name = avatar.name;
+        self.told = Some(Told { name, subject });
         self.forwarded = self.own.intent_seq;
         if !self.former.is_empty() {
             self.rejoined = tick;
@@ -103,6 +124,29 @@ impl Presence {
     /// The lane has forgotten this session, and will be asked to attach it again.
     pub(crate) fn detach(&mut self) {
         self.avatar = None;
+    }
+
+    /// Another lane has the avatar from now on, or is to be asked for it.
+    pub(crate) fn move_to(&mut self, lane: usize) {
+        self.lane = lane;
+    }
+
+    /// The lane says that another has the avatar, in tick `now` of the gateway. Answers whether that one is to be asked:
+    /// at most once in a tick, or two lanes that do not know better could send it to and fro.
+    pub(crate) fn send_elsewhere(&mut self, lane: usize, now: u64) -> bool {
+        let first = self.sent_elsewhere_at != now;
+        if first {
+            self.sent_elsewhere_at = now;
+            self.detach();
+            self.move_to(lane);
+        }
+        first
+    }
+
+    /// Whether what another lane announces is this presence's avatar, after a later hand-off than is known here.
+    pub(crate) fn is_outdated_by(&self, announced: &Avatar) -> bool {
+        self.avatar
+            .is_none_or(|avatar| avatar.name == announced.name && avatar.hop < announced.hop)
     }
 
     /// The lane has a new epoch: it never knew this session, and the avatar's name means nothing any more.
@@ -118,7 +162,7 @@ impl Presence {
             if self.former.len() >= FORMER_MAX {
                 self.former.pop_front();
             }
-            self.former.push_back(told);
+            self.former.push_back(told.subject);
         }
         let (tried, untried) = std::mem::take(&mut self.commands)
             .into_iter()
@@ -151,10 +195,7 @@ impl Presence {
     /// The lane has attached the session to `avatar`, of which it has applied intents up to `applied`.
     fn attach(&mut self, avatar: Avatar, applied: IntentSeq) {
         let before = self.avatar.replace(avatar);
-        if self
-            .told
-            .is_some_and(|told| (told.slot, told.generation) != (avatar.slot, avatar.generation))
-        {
+        if self.told.is_some_and(|told| told.name != avatar.name) {
             self.rename();
         }
         if before.is_none_or(|before| before.epoch != avatar.epoch) {
@@ -201,7 +242,7 @@ impl Presence {
         counters: &mut Counters,
     ) -> Result<(), CloseReason> {
         let names = |name: &SubjectRef| (name.slot, name.generation) == (intents.slot, intents.generation);
-        let (Some(avatar), Some(told)) = (&self.avatar, &self.told) else {
+        let (Some(avatar), Some(told)) = (&self.avatar, &self.told()) else {
             counters.datagrams_early += 1;
             return Ok(());
         };

@@ -11,7 +11,7 @@ use crate::mirror::Subject;
 use myriad_aoi::SubjectId;
 use myriad_wire::fabric::EventRecord;
 use myriad_wire::value::PropertyList;
-use myriad_wire::{SubjectRef, codec};
+use myriad_wire::{EntityId, SubjectRef, codec};
 
 /// One tick's records.
 #[derive(Debug, Default)]
@@ -48,14 +48,13 @@ struct Span {
 /// A life that ended in this tick, and that clients may have been told of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
-    /// Under which id it was seen. Another life may have it by now.
+    /// Under which id it was seen. No other life has it in this tick.
     pub(crate) id: SubjectId,
-    /// Its name on the wire.
+    /// Its name on the wire. Somebody may live by it again, if its lanes could not agree about the end.
     pub(crate) subject: SubjectRef,
+    pub(crate) entity: EntityId,
     /// Its layers at the end.
     pub(crate) layers: u32,
-    /// This tick's events under its id are its own, not those of the next life.
-    pub(crate) last_words: bool,
 }
 
 /// Encoded records.
@@ -87,26 +86,29 @@ impl Records {
         put(&mut self.changes, id, span);
     }
 
-    /// Something happened to a subject. All events of one subject must come one after the other.
+    /// Something happened to a subject. Events of one subject should come one after the other; where two lanes have it in
+    /// one tick they do not, and are written together anew.
     pub(crate) fn put_event(&mut self, id: SubjectId, subject: SubjectRef, event: &EventRecord) {
-        let new = self.write(1, |out| {
+        let mut before = Span {
+            tick: self.now,
+            start: self.bytes.len(),
+            end: self.bytes.len(),
+            count: 0,
+        };
+        if !self.evented.insert(id) {
+            let first = self.events[id.0 as usize];
+            if first.end == before.start {
+                before = first;
+            } else {
+                self.bytes.extend_from_within(first.start..first.end);
+                before.count = first.count;
+            }
+        }
+        let new = self.write(before.count + 1, |out| {
             codec::encode_into(&(subject, &event.name, &event.arguments), out)
         });
-        let span = if self.evented.insert(id) {
-            new
-        } else {
-            let first = self.events[id.0 as usize];
-            assert_eq!(
-                first.end, new.start,
-                "events of one subject come one after the other"
-            );
-            Span {
-                end: new.end,
-                count: first.count + 1,
-                ..first
-            }
-        };
-        put(&mut self.events, id, span);
+        let start = before.start;
+        put(&mut self.events, id, Span { start, ..new });
     }
 
     /// A life that clients may have been told of is over.
@@ -119,7 +121,7 @@ impl Records {
         &self.ended
     }
 
-    /// Whose properties changed. May hold subjects that ended since, or whose id has a new life.
+    /// Whose properties changed. May hold subjects that ended since.
     pub(crate) fn changed(&self) -> &IdSet {
         &self.changed
     }
@@ -220,7 +222,8 @@ fn put(spans: &mut Vec<Span>, id: SubjectId, span: Span) {
 mod tests {
     use super::*;
     use myriad_wire::client::{Change, Enter, Event, IdentityRecord};
-    use myriad_wire::{EntityId, Generation, KindId, LaneHandle, PropertyIndex, Slot, Value, WirePos};
+    use myriad_wire::fabric::Issuer;
+    use myriad_wire::{Generation, Hop, KindId, LaneHandle, PropertyIndex, Slot, Value, WirePos};
 
     fn subject() -> Subject {
         Subject {
@@ -244,6 +247,8 @@ mod tests {
             version: 200,
             versioned: 0,
             born: 0,
+            hop: Hop(0),
+            claimed_until: 0,
         }
     }
 
@@ -292,6 +297,7 @@ mod tests {
         );
 
         let event = |name: &str| EventRecord {
+            issuer: Issuer(0),
             slot: Slot(300),
             name: name.into(),
             arguments: vec![Value::Float(0.5)],
@@ -303,10 +309,18 @@ mod tests {
             name: name.into(),
             arguments: vec![Value::Float(0.5)],
         };
-        let both = [codec::encode(&told("wave")), codec::encode(&told("bow"))].concat();
+        let mut all = [codec::encode(&told("wave")), codec::encode(&told("bow"))].concat();
         assert_eq!(
             (records.events(id).bytes, records.events(id).count),
-            (&both[..], 2)
+            (&all[..], 2)
+        );
+        // Another lane has it now; somebody else's event came between.
+        records.put_event(SubjectId(5), subject.name, &event("nod"));
+        records.put_event(id, subject.name, &event("jump"));
+        all.extend(codec::encode(&told("jump")));
+        assert_eq!(
+            (records.events(id).bytes, records.events(id).count),
+            (&all[..], 3)
         );
     }
 

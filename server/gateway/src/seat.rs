@@ -5,19 +5,18 @@ use crate::io::ClientOutput;
 use crate::mirror::{Mirror, Subject};
 use crate::presence::Presence;
 use crate::session::{Phase, Session, send_message};
-use myriad_aoi::{Engine, ObserverId};
+use myriad_aoi::{Engine, ObserverId, SubjectId};
 use myriad_wire::Tick;
 use myriad_wire::client::{Joined, OwnerUpdate, Rules, ServerMessage};
 
-/// The avatar of a session as its lane's mirror has it.
-fn avatar_in<'a>(mirror: &'a Mirror, presence: &Presence) -> Option<&'a Subject> {
-    let avatar = presence.avatar()?;
-    let subject = mirror.lanes()[presence.lane].subject(avatar.slot)?;
-    (subject.name.generation == avatar.generation).then_some(subject)
+/// The avatar of a session as the mirror has it, whichever lane tells of it.
+fn avatar_in<'a>(mirror: &'a Mirror, presence: &Presence) -> Option<(SubjectId, &'a Subject)> {
+    mirror.find(presence.avatar()?.name)
 }
 
 /// Tells the engine where a session's avatar is and what it sees, and lets the session in as soon as it has one. An
-/// avatar that is missing for a while, because its lane is being restarted, leaves the observer where it was.
+/// avatar that is missing for a while, because its lane is being restarted, leaves the observer where it was; so does one
+/// that is in transit.
 pub(crate) fn place_observer(
     observer: ObserverId,
     session: &mut Session,
@@ -25,15 +24,16 @@ pub(crate) fn place_observer(
     engine: &mut Engine,
     counters: &mut Counters,
 ) {
-    let Some(subject) = avatar_in(mirror, &session.presence) else {
+    let Some((id, subject)) = avatar_in(mirror, &session.presence) else {
         return;
     };
+    session.presence.confirm(subject.name);
     let avatar = session.presence.avatar().expect("it has a subject");
     let seat = myriad_aoi::Observer {
         position: subject.position.to_aoi(),
         radius: avatar.radius_aoi.min(myriad_aoi::RADIUS_MAX),
         sees: avatar.sees,
-        avatar: Some(mirror.id(session.presence.lane, avatar.slot)),
+        avatar: Some(id),
     };
     match session.phase {
         Phase::Attaching => {
@@ -59,15 +59,20 @@ pub(crate) fn tell_joined(
     out: &mut Vec<ClientOutput>,
     counters: &mut Counters,
 ) {
-    let Some(own) = session.presence.own(now).filter(|_| !session.presence.is_told()) else {
+    let Some(own) = session
+        .presence
+        .own(now)
+        .filter(|_| session.presence.told().is_none())
+    else {
         return;
     };
-    let Some(subject) = avatar_in(mirror, &session.presence) else {
+    let Some((_, subject)) = avatar_in(mirror, &session.presence) else {
         return;
     };
-    let keyframe = mirror.lanes()[session.presence.lane]
-        .keyframe()
-        .expect("it has a subject");
+    // The avatar may be about to go to a lane that nothing was heard of yet.
+    let Some(keyframe) = mirror.lanes()[session.presence.lane].keyframe() else {
+        return;
+    };
     let radius_aoi = session.presence.avatar().expect("it has a subject").radius_aoi;
     let joined = Joined {
         space: keyframe.space,
@@ -97,7 +102,7 @@ pub(crate) fn tell_owner(
     out: &mut Vec<ClientOutput>,
     counters: &mut Counters,
 ) {
-    if session.view.is_frozen() || !session.presence.is_told() {
+    if session.view.is_frozen() || session.presence.told().is_none() {
         return;
     }
     let properties = session.presence.take_owner();

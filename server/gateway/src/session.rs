@@ -64,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) view: ClientView,
     /// The tick of the gateway in which its lane's routes named it last.
     pub(crate) named_at: u64,
+    /// In how many of its lane's routes it has not been named since.
+    pub(crate) unnamed_ticks: u32,
 }
 
 /// How far a session has come.
@@ -131,6 +133,7 @@ impl Session {
             asked: Vec::new(),
             view: ClientView::default(),
             named_at: 0,
+            unnamed_ticks: 0,
         }
     }
 

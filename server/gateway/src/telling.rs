@@ -50,7 +50,7 @@ pub(crate) struct TellTick<'a> {
 impl Session {
     /// Whether its view can be told now.
     fn can_be_told(&self) -> bool {
-        self.presence.avatar().is_some() && self.presence.is_told() && !self.view.is_frozen()
+        self.presence.avatar().is_some() && self.presence.told().is_some() && !self.view.is_frozen()
     }
 
     /// Tells the client its view of this tick, and its states. `own` is `None` if its lane said nothing of it.
@@ -102,13 +102,17 @@ impl Session {
     }
 
     fn own_track(&self, crowd: &Crowd) -> Option<u32> {
-        crowd.track_of(self.presence.lane, self.presence.avatar()?.slot)
+        crowd.track_of(self.presence.told()?)
     }
 
     fn tell_listed(&mut self, seat: &myriad_aoi::Observer, own: Option<OwnRecord>, at: &mut TellTick) {
         let who = Observer {
             words: self.in_view.as_words(),
-            avatar: seat.avatar,
+            avatar: self
+                .presence
+                .told()
+                .and_then(|name| at.view.mirror.named(name))
+                .map(|(id, _)| id),
             sees: seat.sees,
             attached: self.presence.avatar().is_some(),
         };
@@ -204,7 +208,7 @@ impl Session {
 
     /// The header of this tick's payload, if there is to be one.
     fn payload_header(&self, own: Option<OwnRecord>, at: &TellTick) -> Option<PayloadHeader> {
-        if !at.with_states || !self.presence.is_told() {
+        if !at.with_states || self.presence.told().is_none() {
             return None;
         }
         Some(PayloadHeader {

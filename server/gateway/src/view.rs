@@ -21,7 +21,7 @@ use myriad_aoi::SubjectId;
 use myriad_wire::client::{Leave, LeaveReason};
 use myriad_wire::codec::{LENGTH_BYTES, encode_into};
 use myriad_wire::limits::SERVER_MESSAGE_BYTES_MAX;
-use myriad_wire::{SubjectRef, Tick};
+use myriad_wire::{EntityId, SubjectRef, Tick};
 
 /// Most bytes of changes in one view; more wait, as dirty.
 const CHANGE_BYTES_MAX: usize = 192 * 1024;
@@ -41,12 +41,19 @@ pub(crate) struct ClientView {
     /// Known subjects with changes that the client was not told.
     dirty: IdSet,
     /// Known lives that are over, and of which the client was not told the leave. Not in `known` any more.
-    owed: Vec<SubjectRef>,
+    owed: Vec<Owed>,
     /// How many views the client was sent, and how many crowds began.
     sent: u64,
     frozen: bool,
     /// See [`Self::is_misled`].
     misled: bool,
+}
+
+/// A life of which a client was not told the leave.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    subject: SubjectRef,
+    entity: EntityId,
 }
 
 /// What all views of one tick have in common.
@@ -135,14 +142,16 @@ impl ClientView {
     pub(crate) fn update(&mut self, observer: &Observer, at: &mut ViewTick) -> Option<Bytes> {
         at.draft.clear();
         self.end_lives(observer, at);
-        self.misled = self.owed.iter().any(|subject| at.mirror.is_named(*subject));
+        self.find_again(at);
+        let is_misled = |owed: &Owed| at.mirror.is_named(owed.subject);
+        self.misled = self.owed.iter().any(is_misled);
         if self.frozen || !observer.attached {
             self.remember(observer, at);
             return None;
         }
         let owed = self.owed.len().min(LEAVES_MAX as usize);
-        for subject in self.owed.drain(..owed) {
-            at.draft.leave(subject, LeaveReason::Despawned);
+        for owed in self.owed.drain(..owed) {
+            at.draft.leave(owed.subject, LeaveReason::Despawned);
         }
         let first = observer
             .avatar
@@ -170,8 +179,12 @@ impl ClientView {
                 continue;
             }
             self.dirty.remove(ended.id);
-            self.owed.push(ended.subject);
-            if ended.last_words && ended.layers & observer.sees != 0 {
+            self.owed.push(Owed {
+                subject: ended.subject,
+                entity: ended.entity,
+            });
+            let last_words = at.records.evented().contains(ended.id);
+            if last_words && ended.layers & observer.sees != 0 {
                 if self.frozen || !observer.attached {
                     at.counters.events_dropped += u64::from(at.records.events(ended.id).count);
                 } else {
@@ -179,6 +192,20 @@ impl ClientView {
                 }
             }
         }
+    }
+
+    /// Whoever was taken for dead and turns up again by the same name, at another lane, was in view all the time: to the
+    /// client nothing has happened, save what changed meanwhile.
+    fn find_again(&mut self, at: &ViewTick) {
+        self.owed.retain(|owed| match at.mirror.named(owed.subject) {
+            Some((id, subject)) if subject.entity == owed.entity => {
+                let new = self.known.insert(id);
+                assert!(new, "a life that is over is not known");
+                self.dirty.insert(id);
+                false
+            }
+            _ => true,
+        });
     }
 
     /// A client whose view stands still is told nothing: remembers what it must be told later, counts what it never

@@ -4,13 +4,17 @@
 //! period, a new login of the account takes it over. So there is one record per account, from the first wish to
 //! load it until its last save is acknowledged; loading a stale copy meanwhile is impossible.
 
+mod transfer;
+
 use crate::config::{COMMANDS_QUEUED_MAX, ENDED_SESSIONS_REMEMBERED, INTENTS_QUEUED_MAX};
 use crate::counters::Counters;
 use myriad_storage::SavedEntity;
 use myriad_wire::client::CommandResult;
-use myriad_wire::fabric::{SessionCommand, SessionIntents};
+use myriad_wire::fabric::{RouteState, SessionCommand, SessionIntents};
 use myriad_wire::payload::Step;
-use myriad_wire::{CloseReason, CommandSeq, GatewayId, IntentSeq, Pos, SessionEpoch, SessionId, Tick};
+use myriad_wire::{
+    CloseReason, CommandSeq, GatewayId, IntentSeq, LaneId, Pos, SessionEpoch, SessionId, Tick,
+};
 use myriad_world::{Handle, MovementBudget};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -81,6 +85,8 @@ pub(crate) struct Session {
     pub(crate) answered: CommandSeq,
     /// Answers not yet told.
     pub(crate) results: Vec<CommandResult>,
+    /// The session epoch in the lane that the avatar came from, until the gateway speaks under the present one.
+    former: Option<SessionEpoch>,
     intents: VecDeque<(IntentSeq, Step)>,
     commands: VecDeque<SessionCommand>,
     newest_intent: IntentSeq,
@@ -98,6 +104,7 @@ impl Session {
             budget,
             answered: CommandSeq(0),
             results: Vec::new(),
+            former: None,
             intents: VecDeque::new(),
             commands: VecDeque::new(),
             newest_intent: IntentSeq(0),
@@ -118,6 +125,23 @@ impl Session {
 
     /// Queues those intents that have not been seen before.
     pub(crate) fn queue_intents(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
+        self.former = None;
+        self.queue(arrived, counters);
+    }
+
+    /// Queues intents that the gateway sent before it had heard that the avatar is here, if they go on where the last one
+    /// ended. Others may have come too early and were dropped: the gateway sends them again.
+    pub(crate) fn queue_early_intents(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
+        let goes_on =
+            u64::from(arrived.newest.0) <= u64::from(self.newest_intent.0) + arrived.steps.len() as u64;
+        if goes_on {
+            self.queue(arrived, counters);
+        } else {
+            counters.repeated += arrived.steps.len() as u64;
+        }
+    }
+
+    fn queue(&mut self, arrived: &SessionIntents, counters: &mut Counters) {
         let count = arrived.steps.len() as u32;
         let Some(first) = (arrived.newest.0 + 1)
             .checked_sub(count)
@@ -185,8 +209,8 @@ pub(crate) struct Avatars {
     /// The last one given. Rises with every attachment of any avatar, so that what was meant for one that has
     /// departed is not taken for the next.
     last_epoch: SessionEpoch,
-    /// Sessions that ended since the last routes, for their gateways.
-    ended: Vec<(GatewayId, SessionId, CloseReason)>,
+    /// Sessions that this lane has no more, or never had, since the last routes: for their gateways.
+    dismissed: Vec<(GatewayId, SessionId, RouteState)>,
     /// The last sessions that this lane ended, oldest first.
     remembered: VecDeque<(SessionId, CloseReason)>,
 }
@@ -220,6 +244,14 @@ impl Avatars {
         } else {
             None
         }
+    }
+
+    /// The session, if it came from another lane and carries the epoch that it had there: its gateway has not heard yet
+    /// that its avatar is here.
+    pub(crate) fn steered_before(&mut self, session: SessionId, epoch: SessionEpoch) -> Option<&mut Session> {
+        let avatar = self.by_account.get_mut(self.accounts.get(&session)?)?;
+        let session = avatar.session.as_mut()?;
+        (session.former == Some(epoch)).then_some(session)
     }
 
     /// Makes a record for an account that has none.
@@ -268,10 +300,10 @@ impl Avatars {
         }
     }
 
-    /// Detaches a session without telling its gateway, which asked for it or is gone.
-    pub(crate) fn detach(&mut self, session: SessionId, left: bool, now: Tick) {
+    /// Detaches a session without telling its gateway, which asked for it or is gone. Answers whether it was attached.
+    pub(crate) fn detach(&mut self, session: SessionId, left: bool, now: Tick) -> bool {
         let Some(account) = self.accounts.remove(&session) else {
-            return;
+            return false;
         };
         let avatar = self
             .by_account
@@ -280,6 +312,7 @@ impl Avatars {
         avatar.detached = avatar.session.take();
         avatar.detached_since = now;
         avatar.left = left;
+        true
     }
 
     /// The sessions that come through `gateway`.
@@ -320,7 +353,8 @@ impl Avatars {
 
     fn end(&mut self, session: &Session, reason: CloseReason) {
         self.accounts.remove(&session.id);
-        self.ended.push((session.gateway, session.id, reason));
+        let state = RouteState::Ended(reason);
+        self.dismissed.push((session.gateway, session.id, state));
         self.remember(session.id, reason);
     }
 
@@ -341,11 +375,53 @@ impl Avatars {
 
     /// Tells `gateway` that a session which never was attached is over.
     pub(crate) fn refuse(&mut self, gateway: GatewayId, session: SessionId, reason: CloseReason) {
-        self.ended.push((gateway, session, reason));
+        self.dismissed.push((gateway, session, RouteState::Ended(reason)));
     }
 
-    /// The sessions that ended since the last call.
-    pub(crate) fn take_ended(&mut self) -> Vec<(GatewayId, SessionId, CloseReason)> {
-        std::mem::take(&mut self.ended)
+    /// Tells `gateway` that the avatar of a session is to be looked for at another lane.
+    pub(crate) fn redirect(&mut self, gateway: GatewayId, session: SessionId, to: LaneId) {
+        self.dismissed.push((gateway, session, RouteState::Elsewhere(to)));
+    }
+
+    /// The sessions that were dismissed since the last call, in that order.
+    pub(crate) fn take_dismissed(&mut self) -> Vec<(GatewayId, SessionId, RouteState)> {
+        std::mem::take(&mut self.dismissed)
+    }
+
+    /// Whether the avatar of `account` is here: in the world, or on its way from or to storage.
+    pub(crate) fn is_here(&self, account: &str) -> bool {
+        self.by_account.contains_key(account)
+    }
+
+    /// The avatar of `account` goes to another lane, with its sessions.
+    ///
+    /// # Panics
+    /// If it has no record.
+    pub(crate) fn take_out(&mut self, account: &str) -> Avatar {
+        let avatar = self.by_account.remove(account).expect("only who is here goes");
+        if let Some(session) = &avatar.session {
+            self.accounts.remove(&session.id);
+        }
+        avatar
+    }
+
+    /// The avatar of `account` comes from another lane, with its sessions. It gets another session epoch: what was sent
+    /// under the one before may be lost, so the gateway is to send again what is not known to be applied.
+    ///
+    /// # Panics
+    /// If it has a record: it would be in two lanes.
+    pub(crate) fn put_in(&mut self, account: &str, mut avatar: Avatar) {
+        let former = avatar.epoch;
+        self.last_epoch = SessionEpoch(self.last_epoch.max(former).0 + 1);
+        avatar.epoch = self.last_epoch;
+        if let Some(session) = &mut avatar.session {
+            session.former = Some(former);
+            self.accounts.insert(session.id, account.to_owned());
+        }
+        let before = self.by_account.insert(account.to_owned(), avatar);
+        assert!(
+            before.is_none(),
+            "the avatar of {account:?} is in one lane at a time"
+        );
     }
 }

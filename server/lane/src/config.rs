@@ -1,6 +1,8 @@
 //! What a lane is told at its start.
 
+use myriad_cluster::Partition;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, SpaceClock, SpaceId};
+use myriad_world::Share;
 
 /// How a lane runs. Times are in seconds and become ticks by the clock's rate, rounded up if nothing else is said.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// The space that the lane is (a part of).
     pub space: SpaceId,
+    /// How the space is cut. The lane is one of its lanes.
+    pub partition: Partition,
     /// When each tick is due.
     pub clock: SpaceClock,
     /// Lowest position per axis.
@@ -43,6 +47,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// Which places of the space the lane is to populate.
+    ///
+    /// # Panics
+    /// If the lane is none of the partition's.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        let ground = self.partition.ground_of(self.lane);
+        let ground = ground.expect("a lane is of its own space");
+        Share {
+            low: ground.low,
+            high: ground.high,
+            lane: ground.lane,
+            lanes: ground.lanes,
+        }
+    }
+
     /// Ticks between two tellings of a crowd track.
     pub(crate) fn crowd_period_ticks(&self) -> u64 {
         let ticks = (self.crowd_period_s * self.clock.hz()).round() as u64;
@@ -58,3 +78,60 @@ pub(crate) const COMMANDS_QUEUED_MAX: usize = 32;
 pub(crate) const ENDED_SESSIONS_REMEMBERED: usize = 1024;
 /// Most save requests under way. While storage is that far behind, what changed waits in the world.
 pub(crate) const SAVES_IN_FLIGHT_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn config(partition: &Partition, lane: LaneId) -> Config {
+        Config {
+            lane,
+            epoch: LaneEpoch(1),
+            incarnation: Incarnation(1),
+            space: SpaceId(1),
+            partition: partition.clone(),
+            clock: SpaceClock::new(0, 10.0),
+            bounds_min: Pos::default(),
+            bounds_max: Pos::default(),
+            spawn_side: 0,
+            seed: 1,
+            burst_ms: 1000,
+            grace_s: 1.0,
+            gateway_silence_s: 1.0,
+            save_interval_s: 1.0,
+            crowd_period_s: 1.0,
+            sessions_max: 1,
+            inbox_max: 1,
+            truth: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_place_is_owned_by_one_lane_of_its_cell(
+            (low, high) in (-5000..0i32, 1..5000i32),
+            (side, lanes) in (3_000..20_000u32, 1..4u32),
+            places in proptest::collection::vec((any::<i32>(), any::<i32>()), 1..20),
+            near in proptest::collection::vec((-6000..6000i32, -6000..6000i32), 1..20),
+        ) {
+            let corner = |at: i32| Pos { x: at, y: 0, z: at };
+            let partition = Partition::grid(corner(low), corner(high), side, lanes).expect("few cells");
+            for (x, z) in places.into_iter().chain(near) {
+                let place = Pos { x, y: 3, z };
+                let owners: Vec<LaneId> = partition
+                    .lanes()
+                    .filter(|lane| config(&partition, *lane).share().owns(place))
+                    .collect();
+                prop_assert_eq!(owners.len(), 1, "{:?}", owners);
+                prop_assert_eq!(partition.cell_of(owners[0]), Some(partition.cell_at(place)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_only_lane_of_a_space_owns_all_of_it() {
+        let lane = LaneId(4);
+        assert_eq!(config(&Partition::whole(lane), lane).share(), Share::WHOLE);
+    }
+}

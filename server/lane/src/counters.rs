@@ -35,6 +35,26 @@ pub struct Counters {
     pub sessions_replaced: u64,
     /// Avatars that left the world after their grace period or a goodbye.
     pub avatars_departed: u64,
+    /// Entities handed off to other lanes.
+    pub handed_off: u64,
+    /// Entities taken over from other lanes.
+    pub taken_over: u64,
+    /// Entities that were handed off to this lane and could not be: their kind is not declared here.
+    pub handoffs_failed: u64,
+    /// Hand-offs that another lane refused.
+    pub handoffs_refused: u64,
+    /// Hand-offs called off before the entity went.
+    pub handoffs_withdrawn: u64,
+    /// Messages to other lanes.
+    pub lane_messages: u64,
+    /// Their bytes.
+    pub lane_message_bytes: u64,
+    /// Messages refused because they came from an old life of another lane.
+    pub lanes_fenced: u64,
+    /// What was on its way to a lane that began a new life meanwhile.
+    pub parcels_returned: u64,
+    /// Sessions sent to the lane that has their avatar.
+    pub sessions_redirected: u64,
     /// Entities written to storage.
     pub entities_saved: u64,
     /// Entities that storage refused because a later owner had saved them.

@@ -1,6 +1,6 @@
 //! Crowd tracks: every entity of the lane has a seat in one of them, and keeps it as long as it can.
 //!
-//! A track belongs to a *home*: one square of the ground and one visibility class. Who comes sits down at home, in the
+//! A track belongs to a *home*: one square of the ground, one visibility class and one issuer of names. Who comes sits down at home, in the
 //! fullest track that has room. Who walks away stays in its track until it is well outside of the home's square, since
 //! a move is told to every client and costs as much as a dozen states. All who have strayed move in the same tick of a
 //! period: together they take half of the bytes that they would take one by one. A track that has become small moves into another of
@@ -11,19 +11,21 @@
 //! and its bytes are is in [`myriad_wire::crowd`]. Observers are not known here.
 //!
 //! Cost: per entity and tick one look at its seat, and one coding in the ticks in which its track is told. There are
-//! tables by slot and by number of track; the map of homes is asked only for those who sit down and who have strayed.
+//! tables by the slots of each issuer and by number of track; the map of homes is asked only for those who sit down and who have strayed.
 
 mod home;
 mod ids;
 #[cfg(test)]
 mod tests;
 
+use crate::issuers::Issuers;
 use home::Home;
 use ids::Ids;
 use myriad_wire::crowd::message::Form;
 use myriad_wire::crowd::{Join, Name, TRACK_MEMBERS_MAX, Track, TrackId};
 use myriad_wire::fabric::CrowdRecord;
-use myriad_wire::{Generation, Slot, Tick};
+use myriad_wire::lane::ToldCell;
+use myriad_wire::{EntityName, Generation, LaneEpoch, Slot, Tick};
 use myriad_world::Subject;
 use std::collections::BTreeMap;
 
@@ -48,8 +50,10 @@ pub(crate) struct Crowd {
     tracks: Vec<Option<Live>>,
     /// The tracks of each home, in the order in which they began. No home is without one.
     homes: BTreeMap<Home, Vec<TrackId>>,
-    /// By slot.
-    seats: Vec<Seat>,
+    /// By issuer, and then by slot.
+    seats: BTreeMap<LaneEpoch, Vec<Seat>>,
+    /// Of entities that come from another lane in this tick: what was told of them there.
+    brought: BTreeMap<EntityName, ToldCell>,
     last_tick: Option<Tick>,
     /// When those who had strayed moved last.
     moved: Tick,
@@ -88,6 +92,8 @@ pub(crate) struct Totals {
 struct Seat {
     track: Option<TrackId>,
     generation: Generation,
+    /// Somebody of this name was there in the last tick.
+    present: bool,
 }
 
 /// One that needs a seat in this tick, or wants another.
@@ -130,7 +136,8 @@ impl Crowd {
             ids,
             tracks: Vec::new(),
             homes: BTreeMap::new(),
-            seats: Vec::new(),
+            seats: BTreeMap::new(),
+            brought: BTreeMap::new(),
             last_tick: None,
             moved: Tick(0),
             is_moving: false,
@@ -151,23 +158,45 @@ impl Crowd {
         &self.totals
     }
 
-    /// Takes the entities of tick `now`, ascending by slot, and gives what readers of the tick before must be told,
+    /// An entity comes from another lane in this tick, where this was told of it last: those who watch see it go on.
+    pub(crate) fn bring(&mut self, name: EntityName, told: ToldCell) {
+        self.brought.insert(name, told);
+    }
+
+    /// What was told last of an entity that is there, as of the tick `now` that was told.
+    pub(crate) fn told_cell(&self, name: EntityName, now: Tick) -> Option<ToldCell> {
+        let seat = *self.seats.get(&name.issuer)?.get(name.slot.0 as usize)?;
+        let track = &self.live(seat.track?).track;
+        let place = track.place(name.slot)?;
+        Some(ToldCell {
+            cell: track.cell(place, 0),
+            tick: now - u64::from(track.age(place, 0, now)),
+        })
+    }
+
+    /// Takes the entities of tick `now`, ascending by name, and gives what readers of the tick before must be told,
     /// ascending by track. Call it once per tick.
-    pub(crate) fn tick(&mut self, now: Tick, subjects: &[Subject]) -> Vec<CrowdRecord> {
+    pub(crate) fn tick(
+        &mut self,
+        now: Tick,
+        subjects: &[Subject],
+        issuers: &mut Issuers,
+    ) -> Vec<CrowdRecord> {
         self.begin(now);
         self.unseat(now, subjects);
         self.seat(now, subjects);
         self.merge(now, subjects);
         self.locate(subjects);
-        self.tell(now)
+        self.brought.clear();
+        self.tell(now, issuers)
     }
 
     /// All tracks as they are after the tick `now`, ascending: for readers who know nothing.
-    pub(crate) fn keyframes(&self, now: Tick) -> Vec<CrowdRecord> {
+    pub(crate) fn keyframes(&self, now: Tick, issuers: &mut Issuers) -> Vec<CrowdRecord> {
         let keyframe = |(id, live): (TrackId, &Live)| {
             let mut bytes = Vec::new();
             live.track.keyframe(now, &mut bytes);
-            live.record(id, Form::Keyframe, bytes)
+            live.record(id, Form::Keyframe, bytes, issuers)
         };
         numbered(&self.tracks).map(keyframe).collect()
     }
@@ -197,21 +226,42 @@ impl Crowd {
     /// Takes their seats from those who are gone or cannot keep them, and lists who needs one.
     fn unseat(&mut self, now: Tick, subjects: &[Subject]) {
         self.arrivals.clear();
-        let slots = subjects.last().map_or(0, |last| last.handle.slot.0 as usize + 1);
-        if self.seats.len() < slots {
-            self.seats.resize(slots, Seat::default());
+        for group in by_issuer(subjects) {
+            let slots = group.last().expect("no group is empty").name.slot.0 as usize + 1;
+            let seats = self.seats.entry(group[0].name.issuer).or_default();
+            if seats.len() < slots {
+                seats.resize(slots, Seat::default());
+            }
         }
-        let mut present = subjects.iter().enumerate().peekable();
-        for slot in 0..self.seats.len() {
-            let subject = present.next_if(|(_, subject)| subject.handle.slot.0 as usize == slot);
-            let Seat { track, generation } = self.seats[slot];
+        let mut seats = std::mem::take(&mut self.seats);
+        let mut first = 0;
+        for (issuer, seats) in &mut seats {
+            let rest = &subjects[first..];
+            let count = rest.partition_point(|subject| subject.name.issuer <= *issuer);
+            self.unseat_issuer(now, seats, first, &rest[..count]);
+            first += count;
+        }
+        assert_eq!(first, subjects.len(), "subjects ascend by name");
+        seats.retain(|_, seats| seats.iter().any(|seat| seat.track.is_some() || seat.present));
+        self.seats = seats;
+    }
+
+    /// `subjects` are all of one issuer; the first of them has the place `first` among all.
+    fn unseat_issuer(&mut self, now: Tick, seats: &mut [Seat], first: usize, subjects: &[Subject]) {
+        let mut present = (first..).zip(subjects).peekable();
+        for (slot, seat) in (0..).map(Slot).zip(seats) {
+            let subject = present.next_if(|(_, subject)| subject.name.slot == slot);
+            let Seat {
+                track, generation, ..
+            } = *seat;
+            seat.present = subject.is_some();
             let Some((place, subject)) = subject else {
-                if let Some(id) = track {
-                    self.leave(id, Slot(slot as u32));
+                if let Some(id) = seat.track.take() {
+                    self.live_mut(id).leave(slot);
                 }
                 continue;
             };
-            self.seats[slot].generation = subject.handle.generation;
+            seat.generation = subject.name.generation;
             let mut arrival = Arrival {
                 subject: place,
                 stays_in: None,
@@ -219,31 +269,43 @@ impl Crowd {
             };
             if let Some(id) = track {
                 let live = self.live(id);
-                let is_same_life = generation == subject.handle.generation;
+                let is_same_life = generation == subject.name.generation;
                 let is_reached =
                     is_same_life && live.home.reaches(subject.layers, home::cell(subject.position));
                 if is_reached && (!self.is_moving || live.home.is_near(subject.position)) {
                     continue;
                 }
                 if is_same_life {
-                    arrival.before = self.before(id, subject.handle.slot, now);
+                    arrival.before = self.before(id, slot, now);
                 }
                 if is_reached {
                     arrival.stays_in = Some(id);
                 } else {
-                    self.leave(id, subject.handle.slot);
+                    seat.track = None;
+                    self.live_mut(id).leave(slot);
                 }
+            } else if let Some(told) = self.brought.get(&subject.name) {
+                let age = u16::try_from(now.since(told.tick)).ok();
+                arrival.before = age.filter(|_| !self.is_long_jump).map(|age| (told.cell, age));
             }
             self.arrivals.push(arrival);
         }
-        assert!(present.next().is_none(), "subjects ascend by slot");
+        assert!(present.next().is_none(), "subjects ascend by name");
     }
 
     fn leave(&mut self, id: TrackId, slot: Slot) {
-        self.seats[slot.0 as usize].track = None;
-        let live = self.live_mut(id);
-        live.leaves.push(slot);
-        live.size -= 1;
+        self.live_mut(id).leave(slot);
+        let issuer = self.live(id).home.issuer();
+        self.seat_mut(issuer, slot).track = None;
+    }
+
+    fn seat_of(&self, issuer: LaneEpoch, slot: Slot) -> Seat {
+        self.seats[&issuer][slot.0 as usize]
+    }
+
+    fn seat_mut(&mut self, issuer: LaneEpoch, slot: Slot) -> &mut Seat {
+        let seats = self.seats.get_mut(&issuer).expect("whoever is there has a seat");
+        &mut seats[slot.0 as usize]
     }
 
     /// The cell last told of a member, and how many ticks ago.
@@ -261,13 +323,13 @@ impl Crowd {
         for i in 0..self.arrivals.len() {
             let arrival = self.arrivals[i];
             let subject = &subjects[arrival.subject];
-            let home = Home::of(subject.layers, subject.position);
+            let home = Home::of(subject.layers, subject.name.issuer, subject.position);
             let at_home = self
                 .fullest_with_room(home)
                 .or_else(|| self.begin_track(home, now, subject));
             match (at_home, arrival.stays_in) {
                 (Some(id), Some(old)) => {
-                    self.leave(old, subject.handle.slot);
+                    self.leave(old, subject.name.slot);
                     self.join(id, subject, arrival.before);
                 }
                 (Some(id), None) => self.join(id, subject, arrival.before),
@@ -291,8 +353,8 @@ impl Crowd {
         let reach = |(cell, _): &([i32; 3], u16)| live.home.is_within_reach(*cell);
         let join = Join {
             name: Name {
-                slot: subject.handle.slot,
-                generation: subject.handle.generation,
+                slot: subject.name.slot,
+                generation: subject.name.generation,
                 kind: subject.kind,
             },
             cell: home::cell(subject.position),
@@ -300,7 +362,7 @@ impl Crowd {
         };
         live.joins.push(join);
         live.size += 1;
-        self.seats[subject.handle.slot.0 as usize].track = Some(id);
+        self.seat_mut(subject.name.issuer, subject.name.slot).track = Some(id);
         if before.is_some() {
             self.totals.moves += 1;
         } else {
@@ -324,7 +386,7 @@ impl Crowd {
         }
         self.tracks[place] = Some(Live {
             home,
-            track: Track::new(home.origin(), first.handle.generation, first.kind),
+            track: Track::new(home.origin(), first.name.generation, first.kind),
             told: now,
             size: 0,
             is_new: true,
@@ -340,7 +402,7 @@ impl Crowd {
 
     /// Any track of the class that reaches so far, from those of nearby homes on. For when all numbers are in use.
     fn any_with_room(&self, home: Home, subject: &Subject) -> Option<TrackId> {
-        let [first, last] = Home::of_class(subject.layers);
+        let [first, last] = home.all_like();
         let up = self.homes.range(home..=last);
         let down = self.homes.range(first..home).rev();
         let cell = home::cell(subject.position);
@@ -357,8 +419,10 @@ impl Crowd {
             return;
         };
         let slots: Vec<Slot> = self.remaining(small).collect();
+        let issuer = self.live(small).home.issuer();
         for slot in slots {
-            let place = subjects.binary_search_by_key(&slot, |subject| subject.handle.slot);
+            let of = |subject: &Subject| (subject.name.issuer, subject.name.slot);
+            let place = subjects.binary_search_by_key(&(issuer, slot), of);
             let subject = &subjects[place.expect("who has a seat is there")];
             let before = self.before(small, slot, now);
             self.leave(small, slot);
@@ -393,23 +457,29 @@ impl Crowd {
 
     /// Members of a track who do not leave it in this tick.
     fn remaining(&self, id: TrackId) -> impl Iterator<Item = Slot> {
-        let names = self.live(id).track.names().iter().map(|name| name.slot);
-        names.filter(move |slot| self.seats[slot.0 as usize].track == Some(id))
+        let live = self.live(id);
+        let names = live.track.names().iter().map(|name| name.slot);
+        names.filter(move |slot| self.seat_of(live.home.issuer(), *slot).track == Some(id))
     }
 
     /// Notes where the members of those tracks are that are due.
     fn locate(&mut self, subjects: &[Subject]) {
-        for subject in subjects {
-            let seat = self.seats[subject.handle.slot.0 as usize];
-            let Some(id) = seat.track else { continue };
-            let live = self.live_mut(id);
-            if live.is_due {
-                live.cells.push(home::cell(subject.position));
+        let tracks = &mut self.tracks;
+        for group in by_issuer(subjects) {
+            let seats = &self.seats[&group[0].name.issuer];
+            for subject in group {
+                let Some(id) = seats[subject.name.slot.0 as usize].track else {
+                    continue;
+                };
+                let live = tracks[usize::from(id.0)].as_mut().expect("a track that lives");
+                if live.is_due {
+                    live.cells.push(home::cell(subject.position));
+                }
             }
         }
     }
 
-    fn tell(&mut self, now: Tick) -> Vec<CrowdRecord> {
+    fn tell(&mut self, now: Tick, issuers: &mut Issuers) -> Vec<CrowdRecord> {
         let mut records = Vec::new();
         for place in 0..self.tracks.len() {
             let Some(live) = &mut self.tracks[place] else {
@@ -417,10 +487,10 @@ impl Crowd {
             };
             let id = TrackId(place as u16);
             if live.size == 0 {
-                records.push(live.record(id, Form::Drop, Vec::new()));
+                records.push(live.record(id, Form::Drop, Vec::new(), issuers));
                 self.end(id, now);
             } else if let Some((form, bytes)) = live.tell(now, &mut self.scratch, &mut self.totals) {
-                records.push(live.record(id, form, bytes));
+                records.push(live.record(id, form, bytes, issuers));
             }
         }
         records
@@ -478,14 +548,25 @@ impl Live {
         Some((Form::Delta, scratch.clone()))
     }
 
-    fn record(&self, track: TrackId, form: Form, bytes: Vec<u8>) -> CrowdRecord {
+    fn leave(&mut self, slot: Slot) {
+        self.leaves.push(slot);
+        self.size -= 1;
+    }
+
+    fn record(&self, track: TrackId, form: Form, bytes: Vec<u8>, issuers: &mut Issuers) -> CrowdRecord {
         CrowdRecord {
+            issuer: issuers.index(self.home.issuer()),
             track,
             layers: self.home.layers(),
             form,
             bytes,
         }
     }
+}
+
+/// The subjects of each issuer. They ascend by name.
+fn by_issuer(subjects: &[Subject]) -> impl Iterator<Item = &[Subject]> {
+    subjects.chunk_by(|a, b| a.name.issuer == b.name.issuer)
 }
 
 fn numbered(tracks: &[Option<Live>]) -> impl Iterator<Item = (TrackId, &Live)> {

@@ -4,20 +4,24 @@ use crate::avatars::{Avatars, Place};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::crowd::Crowd;
+use crate::departures::Departures;
+use crate::peers::Peers;
 use crate::readers::Readers;
 use crate::stages::ingest::Wish;
 use crate::stages::{Stage, commands, ghosts, handoff, ingest, interest, persist, publish, simulate};
 use crate::tracks::TrackBuilder;
 use crate::versions::Versions;
+use crate::whereabouts::Whereabouts;
 use bytes::Bytes;
 use myriad_script::{ScriptFault, ScriptHost};
 use myriad_storage::{EntityEpoch, SavedEntity, StorageReply, StorageRequest};
 use myriad_wire::client::Rules;
 use myriad_wire::fabric::{Envelope, RoleId};
 use myriad_wire::grid::UNITS_PER_METRE;
+use myriad_wire::lane::{Parcel, Transfer};
 use myriad_wire::link::LinkHeader;
 use myriad_wire::truth::TruthTick;
-use myriad_wire::{GatewayId, Pos, Tick, Value};
+use myriad_wire::{CloseReason, Hop, LaneEpoch, Pos, Tick, Value};
 use myriad_world::{Form, Handle, Kind, MovementBudget, Record, Space, Spawn, Subject};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
@@ -35,14 +39,19 @@ pub struct Lane {
     pub(crate) script: ScriptHost,
     pub(crate) inbox: Vec<Arrived>,
     pub(crate) readers: Readers,
+    pub(crate) peers: Peers,
+    pub(crate) departures: Departures,
     pub(crate) avatars: Avatars,
+    pub(crate) whereabouts: Whereabouts,
+    /// Takes nothing over and hands nothing off any more.
+    pub(crate) draining: bool,
     /// Made by ingest, emptied by handoff in the same tick.
     pub(crate) wishes: Vec<Wish>,
     pub(crate) tracks: TrackBuilder,
     pub(crate) crowd: Crowd,
     /// Of public properties. Kept by publish.
     pub(crate) versions: Versions,
-    /// Every entity, ascending by slot: as of this tick's interest and publish.
+    /// Every entity, ascending by name: as of this tick's interest and publish.
     pub(crate) subjects: Vec<Subject>,
     pub(crate) interest: interest::Interest,
     /// Which accounts each save request holds.
@@ -63,7 +72,7 @@ pub struct Lane {
 #[derive(Debug)]
 pub(crate) enum Arrived {
     Message {
-        from: GatewayId,
+        from: RoleId,
         header: LinkHeader,
         body: Bytes,
     },
@@ -73,7 +82,7 @@ pub(crate) enum Arrived {
 /// What a tick puts out. Reuse it from tick to tick.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// For the fabric. A body that several gateways read is one shared buffer.
+    /// For the fabric. A body that several read is one shared buffer.
     pub messages: Vec<(Envelope, Bytes)>,
     /// For storage.
     pub storage: Vec<StorageRequest>,
@@ -112,7 +121,11 @@ impl Lane {
             script,
             inbox: Vec::new(),
             readers: Readers::default(),
+            peers: Peers::new(&config.partition, config.lane, config.epoch, config.incarnation),
+            departures: Departures::default(),
             avatars: Avatars::default(),
+            whereabouts: Whereabouts::default(),
+            draining: false,
             wishes: Vec::new(),
             tracks: TrackBuilder::default(),
             crowd: Crowd::new(config.crowd_period_ticks()),
@@ -130,16 +143,16 @@ impl Lane {
 
     /// A message arrived over the fabric. It takes effect in the next tick.
     pub fn handle_message(&mut self, envelope: &Envelope, body: Bytes) {
-        let RoleId::Gateway(from) = envelope.from else {
+        if matches!(envelope.from, RoleId::Lane(lane) if !self.peers.is_peer(lane)) {
             self.counters.malformed += 1;
             return;
-        };
+        }
         if self.inbox.len() >= self.config.inbox_max {
             self.counters.inbox_dropped += 1;
             return;
         }
         self.inbox.push(Arrived::Message {
-            from,
+            from: envelope.from,
             header: envelope.link,
             body,
         });
@@ -172,7 +185,7 @@ impl Lane {
         stage_done(Stage::Publish);
         persist::persist(self, now, &mut output.storage);
         stage_done(Stage::Persist);
-        self.end(output);
+        self.end(now, output);
     }
 
     fn begin(&mut self, now: Tick) {
@@ -186,18 +199,36 @@ impl Lane {
         self.counters.ticks += 1;
     }
 
-    fn end(&mut self, output: &mut Output) {
+    fn end(&mut self, now: Tick, output: &mut Output) {
         self.space.clear_changes();
+        handoff::give_names_back(self);
+        handoff::hand_over(self, now, output);
         let (faults, more) = self.script.take_faults();
         self.counters.script_faults += faults.len() as u64 + more;
         output.faults.extend(faults);
         output.lines.extend(self.script.take_lines().0);
     }
 
-    /// Saves everything that changed, whatever its turn: for a shutdown, after the last tick.
+    /// From the next tick on, no entity comes from another lane or goes to one.
+    pub fn stop_handoffs(&mut self) {
+        self.draining = true;
+    }
+
+    /// Saves everything that changed, whatever its turn: for a shutdown, after the last tick. That goes for avatars, too,
+    /// that are on their way to or from other lanes: if these have them, what they save counts.
     pub fn drain(&mut self, requests: &mut Vec<StorageRequest>) {
         let now = self.last_tick.unwrap_or_default();
         persist::save(self, now, requests, true);
+        let waiting = self.peers.unacknowledged().chain(self.peers.held());
+        let on_their_way = waiting.filter_map(|parcel| match parcel {
+            Parcel::Commit(transfer) => self.saved_transfer(transfer, now),
+            _ => None,
+        });
+        let entities: Vec<SavedEntity> = on_their_way.collect();
+        if !entities.is_empty() {
+            let request = self.next_request();
+            requests.push(StorageRequest::Save { request, entities });
+        }
     }
 
     /// A new reader of the truth came: the next tick's truth names all properties of all entities.
@@ -274,7 +305,8 @@ impl Lane {
                 position: saved.position,
                 attributes: saved.properties,
             };
-            return Some(self.space.restore(&record).ok()?.handle);
+            let (era, hop) = (LaneEpoch(saved.epoch.era), Hop(saved.epoch.hop));
+            return Some(self.space.restore(&record, era, hop).ok()?.handle);
         }
         let kind = self.space.kinds().avatar()?;
         let mut properties = Vec::new();
@@ -303,6 +335,7 @@ impl Lane {
     /// What storage should hold of an avatar in the world.
     pub(crate) fn saved_form(&self, account: &str, handle: Handle, now: Tick) -> Option<SavedEntity> {
         let record = self.space.record(handle, Form::Saved)?;
+        let life = self.space.life(handle)?;
         Some(SavedEntity {
             entity: record.entity,
             account: Some(account.to_owned()),
@@ -310,8 +343,33 @@ impl Lane {
             position: record.position,
             properties: record.attributes,
             epoch: EntityEpoch {
-                era: self.config.epoch.0,
-                hop: 0,
+                era: life.era.0,
+                hop: life.hop.0,
+            },
+            tick: now,
+        })
+    }
+
+    /// What storage should hold of an avatar that is on its way to another lane: as it went from here, so under the epoch
+    /// that it had here. `None` of who is no avatar.
+    fn saved_transfer(&self, transfer: &Transfer, now: Tick) -> Option<SavedEntity> {
+        let account = transfer.avatar.as_ref()?.account.clone();
+        let kind = self.space.kinds().find(&transfer.kind)?;
+        // What begins with `@` is the engine's, and saved with everybody.
+        let is_saved = |name: &str| {
+            let property = kind.property_index(name).and_then(|index| kind.property(index));
+            name.starts_with('@') || property.is_some_and(|property| property.saved)
+        };
+        let attributes = transfer.attributes.iter();
+        Some(SavedEntity {
+            entity: transfer.entity,
+            account: Some(account),
+            kind: transfer.kind.clone(),
+            position: transfer.position,
+            properties: attributes.filter(|(name, _)| is_saved(name)).cloned().collect(),
+            epoch: EntityEpoch {
+                era: transfer.era.0,
+                hop: transfer.hop.0 - 1,
             },
             tick: now,
         })
@@ -325,7 +383,7 @@ impl Lane {
             .get_mut(account)
             .is_some_and(|avatar| done(&avatar.place))
         {
-            self.avatars.remove(account, myriad_wire::CloseReason::Left);
+            handoff::forget_avatar(self, account, CloseReason::Left);
         }
     }
 

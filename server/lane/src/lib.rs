@@ -1,6 +1,6 @@
 //! The tick of one lane, top to bottom.
 //!
-//! A [`Lane`] is a synchronous state machine: messages from gateways and answers from storage go into its inbox,
+//! A [`Lane`] is a synchronous state machine: messages from gateways and other lanes, and answers from storage, go into its inbox,
 //! [`Lane::tick`] computes one step and fills the [`Output`]. It knows no socket, clock or thread; time is the
 //! tick number it is given. Read [`Lane::tick`] first, then the stages in their order.
 //!
@@ -11,11 +11,15 @@ mod avatars;
 mod config;
 mod counters;
 mod crowd;
+mod departures;
+mod issuers;
 mod lane;
+mod peers;
 mod readers;
 mod stages;
 mod tracks;
 mod versions;
+mod whereabouts;
 
 pub use config::Config;
 pub use counters::Counters;

@@ -40,6 +40,13 @@ impl Readers {
         reader
     }
 
+    /// A session of `gateway` came from another lane: if the gateway is not heard here, its silence counts from `now` on.
+    pub(crate) fn expect(&mut self, gateway: GatewayId, incarnation: Incarnation, now: Tick) {
+        if !self.by_gateway.contains_key(&gateway) {
+            self.heard(gateway, incarnation, now);
+        }
+    }
+
     /// Removes and names the gateways not heard for more than `silence_ticks`.
     pub(crate) fn remove_silent(&mut self, now: Tick, silence_ticks: u64) -> Vec<GatewayId> {
         let silent = |reader: &Reader| now.since(reader.last_heard) > silence_ticks;

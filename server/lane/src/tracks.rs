@@ -1,6 +1,6 @@
 //! Groups entities into near tracks and encodes each once per level.
 //!
-//! A near track is a leaf of a quadtree over the ground, one tree per visibility class: a square of 64 m is split while
+//! A near track is a leaf of a quadtree over the ground, one tree per visibility class and issuer of names: a square of 64 m is split while
 //! more than 40 stand in it, down to squares of 4 m. So a track in a crowd is small enough to send the nearest few, and
 //! one in an empty field large enough to be worth its head. The tree is made anew each tick, by sorting; nothing
 //! depends on the tick before. The phase of a state belongs to the entity (see [`myriad_wire::track`]), so an entity
@@ -9,7 +9,7 @@
 //! Tracks ascend by class, then along the Morton curve of their squares, which keeps neighbours close together. A
 //! reader needs none of it: a track's box says where it is.
 
-use myriad_wire::fabric::TrackRecord;
+use myriad_wire::fabric::{Issuer, TrackRecord};
 use myriad_wire::track::{LEVELS, Level, Told, encode_chunks};
 use myriad_wire::{Pos, Tick, WirePos};
 
@@ -24,17 +24,17 @@ const SPLITS: u32 = 4;
 /// Groups entities into tracks. Keeps its buffers between ticks.
 #[derive(Debug, Default)]
 pub(crate) struct TrackBuilder {
-    /// Ascending by slot.
+    /// Ascending by slot within each issuer.
     told: Vec<Told>,
-    /// Of each entity: its class, the Morton code of its smallest square, and its place in `told`; see [`key`].
+    /// Of each entity: its class and issuer, the Morton code of its smallest square, and its place in `told`; see [`key`].
     keys: Vec<u128>,
     members: Vec<Told>,
 }
 
-/// Class (32 bits), Morton code (64), place (32): sorted, the entities of any square are together, ascending by slot
-/// within a smallest one.
-fn key(layers: u32, position: Pos, place: usize) -> u128 {
-    u128::from(layers) << 96 | u128::from(morton(position)) << 32 | place as u128
+/// Class (32 bits), issuer (16), Morton code (48, of which 40 are used), place (32): sorted, the entities of any square
+/// are together, ascending by slot within a smallest one.
+fn key(layers: u32, issuer: Issuer, position: Pos, place: usize) -> u128 {
+    u128::from(layers) << 96 | u128::from(issuer.0) << 80 | u128::from(morton(position)) << 32 | place as u128
 }
 
 /// The bits of both axes of a smallest square in turn, lowest corner of the grid first.
@@ -65,9 +65,9 @@ impl TrackBuilder {
         self.keys.clear();
     }
 
-    /// Adds an entity. They come ascending by slot.
-    pub(crate) fn add(&mut self, layers: u32, position: Pos, told: Told) {
-        self.keys.push(key(layers, position, self.told.len()));
+    /// Adds an entity. Those of an issuer come ascending by slot.
+    pub(crate) fn add(&mut self, layers: u32, issuer: Issuer, position: Pos, told: Told) {
+        self.keys.push(key(layers, issuer, position, self.told.len()));
         self.told.push(told);
     }
 
@@ -80,7 +80,8 @@ impl TrackBuilder {
             members.clear();
             members.extend(keys.iter().map(|key| told[*key as u32 as usize]));
             members.sort_unstable_by_key(|told| told.slot);
-            records.push(encode((keys[0] >> 96) as u32, tick, members));
+            let issuer = Issuer((keys[0] >> 80) as u16);
+            records.push(encode((keys[0] >> 96) as u32, issuer, tick, members));
         };
         for square in squares(&self.keys, SPLITS) {
             split(square, SPLITS, &mut leaf);
@@ -105,7 +106,7 @@ fn split(square: &[u128], splits: u32, leaf: &mut impl FnMut(&[u128])) {
     }
 }
 
-fn encode(layers: u32, tick: Tick, members: &[Told]) -> TrackRecord {
+fn encode(layers: u32, issuer: Issuer, tick: Tick, members: &[Told]) -> TrackRecord {
     let mut low = members[0].position;
     let mut high = low;
     for Told { position: at, .. } in members {
@@ -127,6 +128,7 @@ fn encode(layers: u32, tick: Tick, members: &[Told]) -> TrackRecord {
     }
     let members = u32::try_from(members.len()).expect("a lane has fewer than 2^32 entities");
     TrackRecord {
+        issuer,
         layers,
         members,
         low,
@@ -166,7 +168,7 @@ mod tests {
                 version: slot as u8,
                 changed: slot.is_multiple_of(3),
             };
-            builder.add(*layers, *position, told);
+            builder.add(*layers, Issuer(0), *position, told);
         }
         builder.build(tick)
     }

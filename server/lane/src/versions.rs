@@ -1,12 +1,15 @@
 //! Versions of entities' public properties, by which clients of a crowd notice that what they know is out of date.
 
 use myriad_wire::Slot;
+use std::collections::BTreeMap;
 
 /// The version of each entity, by slot. Zero at its spawn, and one more, wrapping, in each tick in which public
 /// properties of it changed.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
     by_slot: Vec<Version>,
+    /// Of entities that come from another lane in this tick, by slot: what they had there.
+    brought: BTreeMap<Slot, u8>,
     /// Ticks begun.
     round: u64,
 }
@@ -24,9 +27,21 @@ impl Versions {
         self.round += 1;
     }
 
-    /// An entity came into the world in this slot.
-    pub(crate) fn reset(&mut self, slot: Slot) {
+    /// The entity that comes into this slot in this tick has had this version in another lane.
+    pub(crate) fn bring(&mut self, slot: Slot, version: u8) {
+        self.brought.insert(slot, version);
+    }
+
+    /// An entity came into this slot. If it came from another lane, `changed` says that public properties of it changed
+    /// since.
+    pub(crate) fn begin_life(&mut self, slot: Slot, changed: bool) {
         *self.of(slot) = Version::default();
+        if let Some(version) = self.brought.remove(&slot) {
+            self.of(slot).version = version;
+            if changed {
+                self.count(slot);
+            }
+        }
     }
 
     /// Public properties of the entity in this slot changed. Call it once for each entity and tick.
@@ -94,11 +109,20 @@ mod tests {
         }
         assert_eq!(tick(false), (0, true), "it wraps");
         tick(true);
-        versions.reset(Slot(3));
-        assert_eq!(
-            (versions.version(Slot(3)), versions.changed_of_late(Slot(3))),
-            (0, false)
-        );
+        let mut begin_life = |changed| {
+            versions.begin();
+            versions.begin_life(Slot(3), changed);
+            (versions.version(Slot(3)), versions.changed_of_late(Slot(3)))
+        };
+        assert_eq!(begin_life(true), (0, false));
+        versions.bring(Slot(3), 255);
+        let mut begin_life = |changed| {
+            versions.begin();
+            versions.begin_life(Slot(3), changed);
+            (versions.version(Slot(3)), versions.changed_of_late(Slot(3)))
+        };
+        assert_eq!(begin_life(true), (0, true), "what it brought counts on");
+        assert_eq!(begin_life(false), (0, false));
         assert_eq!(versions.version(Slot(9)), 0);
     }
 }

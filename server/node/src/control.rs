@@ -2,6 +2,7 @@
 //! readiness follows the roles.
 
 use crate::config::Config;
+use crate::lane_loop::LaneProgress;
 use crate::metrics;
 use crate::start::SharedDirectory;
 use myriad_directory::Directory as _;
@@ -15,7 +16,6 @@ use myriad_telemetry::metrics::{
 };
 use myriad_telemetry::process;
 use myriad_wire::{Incarnation, LaneId, SpaceId, Tick};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -25,12 +25,27 @@ use tokio::task::JoinHandle;
 /// How often metrics are taken over and the directory is told the tick.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// A lane that the control loop watches.
+/// The lanes of a space that the control loop watches.
 #[derive(Clone)]
-struct WatchedLane {
+struct WatchedLanes {
     directory: SharedDirectory,
     space: SpaceId,
-    reached: Arc<AtomicU64>,
+    /// Not empty.
+    lanes: Vec<Arc<LaneProgress>>,
+}
+
+impl WatchedLanes {
+    /// The last tick that any lane has computed: that it was, the directory must know, lest a number comes again.
+    fn highest(&self) -> Tick {
+        let ticks = self.lanes.iter().map(|lane| lane.tick());
+        ticks.max().expect("a space has a lane")
+    }
+
+    /// The last tick that all lanes have computed: so far the space is. Zero before the first.
+    fn reached(&self) -> Tick {
+        let ticks = self.lanes.iter().map(|lane| lane.tick());
+        ticks.min().expect("a space has a lane")
+    }
 }
 
 /// The control loop. Made first, told what to watch, then started.
@@ -38,8 +53,8 @@ pub(crate) struct Control {
     metrics: Metrics,
     readiness: Readiness,
     fabric: Fabric,
-    lane: Option<WatchedLane>,
-    edge: Option<(Edge, LaneId)>,
+    lanes: Option<WatchedLanes>,
+    edge: Option<(Edge, Vec<LaneId>)>,
     started: Instant,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -53,7 +68,7 @@ impl Control {
             metrics,
             readiness,
             fabric,
-            lane: None,
+            lanes: None,
             edge: None,
             started: Instant::now(),
             stop,
@@ -61,20 +76,25 @@ impl Control {
         }
     }
 
-    /// Notes how far a lane's space comes. `reached` is its last tick, zero before the first.
-    pub(crate) fn watch_lane(&mut self, directory: SharedDirectory, space: SpaceId, reached: Arc<AtomicU64>) {
-        self.readiness.unmet("lane", "the lane has not ticked yet");
-        self.lane = Some(WatchedLane {
+    /// Notes how far the lanes of a space come.
+    pub(crate) fn watch_lanes(
+        &mut self,
+        directory: SharedDirectory,
+        space: SpaceId,
+        lanes: Vec<Arc<LaneProgress>>,
+    ) {
+        self.readiness.unmet("lane", "the lanes have not ticked yet");
+        self.lanes = Some(WatchedLanes {
             directory,
             space,
-            reached,
+            lanes,
         });
     }
 
-    /// Exports an edge's numbers; its gateway is ready while it can reach `lane`.
-    pub(crate) fn watch_edge(&mut self, edge: Edge, lane: LaneId) {
-        self.readiness.unmet("gateway", "the lane can't be reached");
-        self.edge = Some((edge, lane));
+    /// Exports an edge's numbers; its gateway is ready while it can reach all of `lanes`.
+    pub(crate) fn watch_edge(&mut self, edge: Edge, lanes: Vec<LaneId>) {
+        self.readiness.unmet("gateway", "the lanes can't be reached");
+        self.edge = Some((edge, lanes));
     }
 
     /// Counts and logs what storage did. Called on the storage thread.
@@ -104,7 +124,7 @@ impl Control {
     pub(crate) fn status_source(&self, config: &Config, incarnation: Incarnation) -> StatusSource {
         let (name, roles) = (config.node.name.clone(), config.node.roles.clone());
         let (readiness, fabric, started) = (self.readiness.clone(), self.fabric.clone(), self.started);
-        let reached = self.lane.as_ref().map(|lane| lane.reached.clone());
+        let lanes = self.lanes.clone();
         Arc::new(move || {
             serde_json::json!({
                 "node": name,
@@ -114,7 +134,8 @@ impl Control {
                 "uptime_s": started.elapsed().as_secs(),
                 "ready": readiness.is_ready(),
                 "linked_nodes": fabric.linked_nodes(),
-                "tick": reached.as_ref().map(|reached| reached.load(Ordering::Relaxed)),
+                "tick": lanes.as_ref().map(|lanes| lanes.reached().0),
+                "lanes": lanes.as_ref().map_or_else(Vec::new, |lanes| lanes.lanes.iter().map(lane_status).collect()),
             })
         })
     }
@@ -127,7 +148,7 @@ impl Control {
             edge_metrics: self.edge.is_some().then(|| EdgeMetrics::new(&self.metrics)),
             readiness: self.readiness.clone(),
             fabric: self.fabric.clone(),
-            lane: self.lane.clone(),
+            lanes: self.lanes.clone(),
             edge: self.edge.clone(),
             started: self.started,
         };
@@ -151,22 +172,31 @@ impl Control {
         }));
     }
 
-    /// Stops the loop and closes the space, whose lane has stopped.
+    /// Stops the loop and closes the space, whose lanes have stopped.
     pub(crate) async fn stop(&mut self) {
         self.stop.send_replace(true);
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }
-        if let Some(lane) = self.lane.take() {
+        if let Some(lanes) = self.lanes.take() {
             let closed = tokio::task::spawn_blocking(move || {
-                let mut directory = lane.directory.lock().unwrap_or_else(PoisonError::into_inner);
-                directory.close_space(lane.space, Tick(lane.reached.load(Ordering::Relaxed)))
+                let mut directory = lanes.directory.lock().unwrap_or_else(PoisonError::into_inner);
+                directory.close_space(lanes.space, lanes.highest())
             });
             if let Ok(Err(error)) = closed.await {
                 tracing::error!("the space was not closed: {error}");
             }
         }
     }
+}
+
+/// What `/status` says of a lane.
+fn lane_status(lane: &Arc<LaneProgress>) -> serde_json::Value {
+    serde_json::json!({
+        "lane": lane.lane.0,
+        "tick": lane.tick().0,
+        "entities": lane.entities(),
+    })
 }
 
 /// What one round of the loop works with.
@@ -176,32 +206,37 @@ struct Round {
     edge_metrics: Option<EdgeMetrics>,
     readiness: Readiness,
     fabric: Fabric,
-    lane: Option<WatchedLane>,
-    edge: Option<(Edge, LaneId)>,
+    lanes: Option<WatchedLanes>,
+    edge: Option<(Edge, Vec<LaneId>)>,
     started: Instant,
 }
 
 impl Round {
     fn run(mut self) -> Self {
-        if let Some(lane) = &self.lane {
-            let reached = Tick(lane.reached.load(Ordering::Relaxed));
-            if reached > Tick(0) {
+        if let Some(lanes) = &self.lanes {
+            if lanes.reached() > Tick(0) {
                 self.readiness.met("lane");
-                let noted = lane
+            }
+            let highest = lanes.highest();
+            if highest > Tick(0) {
+                let noted = lanes
                     .directory
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .note_tick(lane.space, reached);
+                    .note_tick(lanes.space, highest);
                 if let Err(error) = noted {
-                    tracing::error!("the directory did not note tick {reached}: {error}");
+                    tracing::error!("the directory did not note tick {highest}: {error}");
                 }
             }
         }
-        if let (Some((edge, lane)), Some(exported)) = (&self.edge, &mut self.edge_metrics) {
-            if self.fabric.is_reachable(RoleId::Lane(*lane)) {
-                self.readiness.met("gateway");
-            } else {
-                self.readiness.unmet("gateway", "the lane can't be reached");
+        if let (Some((edge, lanes)), Some(exported)) = (&self.edge, &mut self.edge_metrics) {
+            let is_away = |lane: &&LaneId| !self.fabric.is_reachable(RoleId::Lane(**lane));
+            match lanes.iter().find(is_away) {
+                None => self.readiness.met("gateway"),
+                Some(lane) => {
+                    let reason = format!("lane {lane} can't be reached");
+                    self.readiness.unmet("gateway", reason);
+                }
             }
             exported.set(&metrics::edge(edge));
         }

@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use myriad_harness::commands::args::Cut;
 use myriad_harness::server::{Configuration, Server};
 use myriad_harness::{BotsOptions, Thresholds, Trust, TruthSource};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,10 @@ Examples:
       myriad demo
 
   1,000 clients, and the report as JSON
-      myriad demo --clients 1000 --json report.json")]
+      myriad demo --clients 1000 --json report.json
+
+  The square cut into four cells, whose borders everybody crosses
+      myriad demo --cell 50")]
 pub(crate) struct DemoArgs {
     /// Real clients, each with its own connection, keys and login.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=20_000))]
@@ -36,6 +40,8 @@ pub(crate) struct DemoArgs {
     /// How long to measure, in seconds, after everybody has joined.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
+    #[command(flatten)]
+    cut: Cut,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u32,
@@ -86,6 +92,7 @@ fn configuration(args: &DemoArgs, folder: &Path) -> Configuration {
     configuration.set("space.side_m", SIDE_M);
     configuration.set("space.spawn_side_m", SIDE_M);
     configuration.set("space.seed", args.seed);
+    args.cut.configure(&mut configuration);
     configuration.set("game.npcs", args.entities - args.clients);
     configuration.set("game.radius", RADIUS_M);
     configuration.set("client.connections_max", args.clients + 100);

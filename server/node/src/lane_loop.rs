@@ -2,6 +2,7 @@
 //! the tick puts out to the fabric, to storage and to the load harness.
 
 use crate::clock::{now_us, until};
+use crate::farewell::Guest;
 use crate::metrics::{self, lane_stage};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use myriad_fabric::{Fabric, FabricMessage};
@@ -9,7 +10,7 @@ use myriad_lane::{Lane, Output, Stage};
 use myriad_storage::{StorageReply, StorageRequest, StorageThread, SubmitError};
 use myriad_telemetry::admin::TruthFeed;
 use myriad_telemetry::metrics::LaneMetrics;
-use myriad_wire::{SpaceClock, Tick};
+use myriad_wire::{LaneId, SpaceClock, Tick};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,13 @@ use std::time::{Duration, Instant};
 
 /// How many ticks a late lane computes back to back before it jumps to the present one.
 const CATCH_UP_TICKS_MAX: u64 = 3;
+
+/// Ticks of a lane after the last one in which another of the node's lanes let an entity go: in the first it takes who
+/// has come, and a second is to spare.
+const LAST_TICKS: u64 = 2;
+
+/// How long a draining lane waits for the others of its node. They are in the midst of a tick at most.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a draining lane waits for storage to make room.
 const LAST_SAVES_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,10 +38,47 @@ pub(crate) struct LanePorts {
     pub(crate) replies: Receiver<StorageReply>,
     pub(crate) truth: Option<TruthFeed>,
     pub(crate) metrics: LaneMetrics,
-    /// The last tick that was computed, for whoever watches.
-    pub(crate) reached: Arc<AtomicU64>,
+    /// How far the lane is, for whoever watches.
+    pub(crate) progress: Arc<LaneProgress>,
     /// Closed when the node drains.
     pub(crate) stop: Receiver<()>,
+    /// Where it meets the other lanes of the node then.
+    pub(crate) farewell: Option<Guest>,
+}
+
+/// How far a lane is, for whoever watches.
+#[derive(Debug)]
+pub(crate) struct LaneProgress {
+    pub(crate) lane: LaneId,
+    /// The last tick that was computed; zero before the first.
+    tick: AtomicU64,
+    entities: AtomicU64,
+}
+
+impl LaneProgress {
+    /// Of a lane that has not ticked yet.
+    pub(crate) fn new(lane: LaneId) -> Self {
+        Self {
+            lane,
+            tick: AtomicU64::new(0),
+            entities: AtomicU64::new(0),
+        }
+    }
+
+    /// The last tick that was computed; zero before the first.
+    pub(crate) fn tick(&self) -> Tick {
+        Tick(self.tick.load(Ordering::Relaxed))
+    }
+
+    /// How many entities the lane has authority over.
+    pub(crate) fn entities(&self) -> u64 {
+        self.entities.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, now: Tick, lane: &Lane) {
+        self.entities.store(lane.entities() as u64, Ordering::Relaxed);
+        self.tick.store(now.0, Ordering::Relaxed);
+    }
 }
 
 /// Starts the thread. `make` builds the lane on it, because a script VM stays on its thread. The thread ends once
@@ -44,7 +89,8 @@ pub(crate) fn start<E: Send + 'static>(
     ports: LanePorts,
     started: Sender<Result<(), E>>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("lane".into()).spawn(move || {
+    let name = format!("lane-{}", ports.progress.lane);
+    std::thread::Builder::new().name(name).spawn(move || {
         let now = clock.tick_at(now_us());
         match make(now) {
             Ok(lane) => {
@@ -57,6 +103,7 @@ pub(crate) fn start<E: Send + 'static>(
                     waiting: VecDeque::new(),
                     overruns: 0,
                     storage_refused: 0,
+                    truth_readers: 0,
                 }
                 .run(now);
             }
@@ -76,6 +123,8 @@ struct LaneLoop {
     waiting: VecDeque<StorageRequest>,
     overruns: u64,
     storage_refused: u64,
+    /// How many readers of the truth were told all of it.
+    truth_readers: u64,
 }
 
 impl LaneLoop {
@@ -88,7 +137,39 @@ impl LaneLoop {
             self.tick(next);
             last = next;
         }
+        // A second wish to stop does not hurry it.
+        self.ports.stop = crossbeam_channel::never();
+        self.part(last);
         self.drain();
+    }
+
+    /// Lets nobody go to another lane any more, and takes in who is on the way here, so that each entity is in exactly one
+    /// lane when all save.
+    ///
+    /// In this order: no lane lets anybody go after the tick that it is at; then all meet. What had been sent by then
+    /// waits in inboxes, for in a process sending is putting there. So the lanes compute the same few ticks more, up to
+    /// [`LAST_TICKS`] beyond the latest of them: each has then passed every tick in which somebody set out for it. If a
+    /// lane does not come to the meeting, or a message found its inbox full, nothing is lost either: who is not known to
+    /// have arrived is saved by the lane that it left.
+    fn part(&mut self, mut last: Tick) {
+        let Some(farewell) = self.ports.farewell.take().filter(|guest| !guest.is_alone()) else {
+            return;
+        };
+        self.lane.stop_handoffs();
+        let lane = self.ports.progress.lane.0;
+        let Some(latest) = farewell.meet(last, FAREWELL_TIMEOUT) else {
+            tracing::error!(
+                lane,
+                "another lane does not stop; those on the way to it are saved here"
+            );
+            return;
+        };
+        while last < latest + LAST_TICKS {
+            let next = self.next_tick(last);
+            self.wait_until_due(next);
+            self.tick(next);
+            last = next;
+        }
     }
 
     fn next_tick(&self, last: Tick) -> Tick {
@@ -123,7 +204,8 @@ impl LaneLoop {
                 recv(self.ports.replies) -> reply => match reply {
                     Ok(reply) => self.lane.handle_storage(reply),
                     Err(_) => {
-                        tracing::error!("storage has stopped; what changes from now on is not saved");
+                        let lane = self.ports.progress.lane.0;
+                        tracing::error!(lane, "storage has stopped; what changes from now on is not saved");
                         self.ports.replies = crossbeam_channel::never();
                     }
                 },
@@ -136,7 +218,9 @@ impl LaneLoop {
     fn tick(&mut self, now: Tick) {
         let started = Instant::now();
         let mut stage_started = started;
-        if self.ports.truth.as_ref().is_some_and(TruthFeed::take_new_reader) {
+        let readers = self.ports.truth.as_ref().map_or(0, TruthFeed::readers_came);
+        if readers > self.truth_readers {
+            self.truth_readers = readers;
             self.lane.tell_whole_truth();
         }
         let metrics = &self.ports.metrics;
@@ -153,16 +237,17 @@ impl LaneLoop {
         if let (Some(truth), Some(feed)) = (&self.output.truth, &self.ports.truth) {
             feed.publish(truth);
         }
+        let lane = self.ports.progress.lane.0;
         for line in &self.output.lines {
-            tracing::info!("script: {line}");
+            tracing::info!(lane, "script: {line}");
         }
         for fault in &self.output.faults {
-            tracing::warn!(file = %fault.file, line = fault.line, "script fault: {}", fault.message);
+            tracing::warn!(lane, file = %fault.file, line = fault.line, "script fault: {}", fault.message);
         }
         self.submit();
         self.output.clear();
         self.report(started);
-        self.ports.reached.store(now.0, Ordering::Relaxed);
+        self.ports.progress.note(now, &self.lane);
     }
 
     fn submit(&mut self) {
@@ -194,12 +279,14 @@ impl LaneLoop {
 
     /// Saves everything and waits until storage has it.
     fn drain(mut self) {
+        let lane = self.ports.progress.lane.0;
         self.lane.drain(&mut self.output.storage);
         self.submit();
         while !self.waiting.is_empty() {
             // The queue was full: it has room again once storage has answered.
             if self.ports.replies.recv_timeout(LAST_SAVES_TIMEOUT).is_err() {
                 tracing::error!(
+                    lane,
                     requests = self.waiting.len(),
                     "storage does not answer, the last saves are lost"
                 );
@@ -208,8 +295,8 @@ impl LaneLoop {
             self.submit();
         }
         match self.ports.storage.join() {
-            Ok(()) => tracing::info!("lane stopped, everything saved"),
-            Err(error) => tracing::error!("the last saves failed: {error}"),
+            Ok(()) => tracing::info!(lane, "lane stopped, everything saved"),
+            Err(error) => tracing::error!(lane, "the last saves failed: {error}"),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Starts a node: everything is read and checked first, then storage, links, roles and admin come up in the
 //! order in which they need each other, and go down in the reverse.
 
-use crate::clock::now_us;
 use crate::config::{Config, Role};
 use crate::control::Control;
 use crate::gateway_loop::{self, GatewayPorts};
-use crate::lane_loop::{self, LanePorts};
+use crate::lanes;
 use crate::scripts;
 use anyhow::{Context as _, Result, anyhow};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use myriad_directory::{Directory, LocalDirectory};
 use myriad_edge::tls::ServerTls;
 use myriad_edge::{Edge, EdgeConfig};
@@ -16,30 +15,21 @@ use myriad_fabric::ca::{IdentityPaths, NodeIdentity};
 use myriad_fabric::quic::{LinksConfig, NodeLinks, Registrar};
 use myriad_fabric::{Fabric, FabricMessage, RoleId};
 use myriad_gateway::{Gateway, GatewayConfig, LoginPolicy};
-use myriad_lane::Lane;
-use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
-use myriad_storage::{RedbStorage, StorageThread};
+use myriad_storage::RedbStorage;
 use myriad_telemetry::Metrics;
 use myriad_telemetry::admin::{AdminParts, AdminServer, Readiness, TruthFeed};
-use myriad_telemetry::metrics::{GatewayMetrics, LaneMetrics};
-use myriad_wire::{CloseReason, GatewayId, Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId};
+use myriad_telemetry::metrics::GatewayMetrics;
+use myriad_wire::{CloseReason, GatewayId, Incarnation, LaneId, SpaceId};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// The one space, and its one lane, of this version.
-const SPACE: SpaceId = SpaceId(1);
-/// See [`SPACE`].
-const LANE: LaneId = LaneId(1);
-/// Most messages that wait for a role. A frame a tick and a report a tick are usual.
-const FABRIC_INBOX_MAX: usize = 4096;
-/// Most requests that wait for storage.
-const STORAGE_REQUESTS_MAX: usize = 16_384;
-/// How long a start waits for the lane's scripts.
-const LANE_START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The one space of this version.
+pub(crate) const SPACE: SpaceId = SpaceId(1);
+/// Most messages that wait for a role. A frame a tick and a report a tick are usual from each other role.
+pub(crate) const FABRIC_INBOX_MAX: usize = 4096;
 
 /// The directory, as the roles of this process share it.
 pub(crate) type SharedDirectory = Arc<Mutex<LocalDirectory<RedbStorage>>>;
@@ -49,10 +39,10 @@ pub(crate) struct Running {
     config: Config,
     /// Dropped to stop the gateway's thread, which tells its clients.
     stop_gateway: Option<Sender<()>>,
-    /// Dropped to stop the lane's thread, which saves everything.
-    stop_lane: Option<Sender<()>>,
+    /// Dropped to stop the lanes' threads, which save everything.
+    stop_lanes: Option<Sender<()>>,
     gateway: Option<JoinHandle<()>>,
-    lane: Option<JoinHandle<()>>,
+    lanes: Vec<JoinHandle<()>>,
     edge: Option<Edge>,
     links: Option<NodeLinks>,
     admin: AdminServer,
@@ -61,13 +51,13 @@ pub(crate) struct Running {
 }
 
 /// What the roles share.
-struct Parts<'a> {
-    config: &'a Config,
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
     runtime: &'a Runtime,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
     readiness: Readiness,
-    fabric: Fabric,
-    truth: Option<TruthFeed>,
+    pub(crate) fabric: Fabric,
+    pub(crate) truth: Option<TruthFeed>,
 }
 
 /// Starts the node that `config` describes.
@@ -98,20 +88,19 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     );
 
     let mut control = Control::new(&parts.metrics, parts.readiness.clone(), parts.fabric.clone());
-    let mut lane = None;
-    let mut stop_lane = None;
+    let mut lanes = Vec::new();
+    let mut stop_lanes = None;
     if let (Some(sources), Some(store), Some(directory)) = (sources, store, &directory) {
         let (stop, stopped) = bounded(0);
-        lane = Some(start_lane(
-            &parts,
+        let basis = lanes::Basis {
             sources,
             store,
             directory,
             incarnation,
-            stopped,
-            &mut control,
-        )?);
-        stop_lane = Some(stop);
+            stop: stopped,
+        };
+        lanes = lanes::start(&parts, &basis, &mut control)?;
+        stop_lanes = Some(stop);
     }
     let mut edge = None;
     let mut gateway = None;
@@ -119,7 +108,8 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     if has(Role::Gateway) {
         let (stop, stopped) = bounded(0);
         let (started, thread) = start_gateway(&parts, incarnation, stopped)?;
-        control.watch_edge(started.clone(), LANE);
+        let lanes = config.space.partition.lanes();
+        control.watch_edge(started.clone(), lanes.collect());
         (edge, gateway, stop_gateway) = (Some(started), Some(thread), Some(stop));
     }
     let admin_parts = AdminParts {
@@ -135,9 +125,9 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     let fingerprint = edge.as_ref().map(|edge| edge.fingerprint().to_owned());
     let running = Running {
         stop_gateway,
-        stop_lane,
+        stop_lanes,
         gateway,
-        lane,
+        lanes,
         edge,
         links,
         admin,
@@ -207,99 +197,6 @@ fn join_cluster(
     Ok((Some(links), incarnation))
 }
 
-fn start_lane(
-    parts: &Parts<'_>,
-    sources: ScriptSources,
-    store: RedbStorage,
-    directory: &SharedDirectory,
-    incarnation: Incarnation,
-    stop: Receiver<()>,
-    control: &mut Control,
-) -> Result<JoinHandle<()>> {
-    let (clock, epoch) = {
-        let mut directory = lock(directory);
-        let clock = directory.space_clock(SPACE, parts.config.space.hz, now_us())?;
-        (clock, directory.claim_lane(LANE, incarnation)?)
-    };
-    let (reply_sender, replies) = unbounded();
-    let storage = StorageThread::start(
-        Box::new(store),
-        reply_sender,
-        STORAGE_REQUESTS_MAX,
-        control.storage_observer(),
-    )?;
-    let (inbox, messages) = bounded::<FabricMessage>(FABRIC_INBOX_MAX);
-    parts.fabric.register(RoleId::Lane(LANE), inbox);
-    let reached = Arc::new(AtomicU64::new(0));
-    let ports = LanePorts {
-        fabric: parts.fabric.clone(),
-        messages,
-        storage,
-        replies,
-        truth: parts.truth.clone(),
-        metrics: LaneMetrics::new(&parts.metrics),
-        reached: reached.clone(),
-        stop,
-    };
-    let config = lane_config(parts, clock, epoch, incarnation);
-    let limits = ScriptLimits {
-        steps_per_call: parts.config.scripts.steps_per_call,
-        steps_at_start: parts.config.scripts.steps_at_start,
-        memory_bytes: parts.config.scripts.memory_mib as usize * 1024 * 1024,
-    };
-    let (seed, game) = (parts.config.space.seed, parts.config.game.clone());
-    let make = move |now| {
-        let (script, kinds) = ScriptHost::load(&sources, limits, seed, &game)?;
-        let space = myriad_world::SpaceConfig {
-            bounds_min: config.bounds_min,
-            bounds_max: config.bounds_max,
-            rate_mhz: clock.rate_mhz,
-            entities_max: ENTITIES_MAX,
-        };
-        let space = myriad_world::Space::new(space, kinds, incarnation);
-        Ok::<_, myriad_script::ScriptError>(Lane::new(config, space, script, now))
-    };
-    let (started, wait) = bounded(1);
-    let thread = lane_loop::start(make, clock, ports, started)?;
-    wait.recv_timeout(LANE_START_TIMEOUT)
-        .context("the lane did not start")?
-        .context("the scripts")?;
-    control.watch_lane(directory.clone(), SPACE, reached);
-    tracing::info!(lane = LANE.0, epoch = epoch.0, hz = clock.hz(), "lane started");
-    Ok(thread)
-}
-
-/// Most entities of a lane.
-const ENTITIES_MAX: u32 = 1 << 17;
-
-fn lane_config(
-    parts: &Parts<'_>,
-    clock: SpaceClock,
-    epoch: LaneEpoch,
-    incarnation: Incarnation,
-) -> myriad_lane::Config {
-    let space = &parts.config.space;
-    myriad_lane::Config {
-        lane: LANE,
-        epoch,
-        incarnation,
-        space: SPACE,
-        clock,
-        bounds_min: space.bounds_min,
-        bounds_max: space.bounds_max,
-        spawn_side: space.spawn_side,
-        seed: space.seed,
-        burst_ms: space.burst_ms,
-        grace_s: space.grace_s,
-        gateway_silence_s: space.gateway_silence_s,
-        save_interval_s: parts.config.storage.save_interval_s,
-        crowd_period_s: space.crowd_period_s,
-        sessions_max: space.sessions_max,
-        inbox_max: FABRIC_INBOX_MAX,
-        truth: parts.config.admin.truth,
-    }
-}
-
 fn start_gateway(
     parts: &Parts<'_>,
     incarnation: Incarnation,
@@ -322,7 +219,10 @@ fn start_gateway(
     let id = GatewayId(incarnation.0);
     let (inbox, messages) = bounded::<FabricMessage>(FABRIC_INBOX_MAX);
     parts.fabric.register(RoleId::Gateway(id), inbox);
+    let lanes: Vec<LaneId> = config.space.partition.lanes().collect();
+    let first = *lanes.first().expect("a space has a lane");
     let gateway = Gateway::new(GatewayConfig {
+        lanes,
         login: LoginPolicy {
             key: config.client.login_key.clone(),
         },
@@ -336,7 +236,7 @@ fn start_gateway(
         event_bytes_per_tick: config.gateway.event_bytes_per_tick as usize,
         identity_bytes_per_tick: config.gateway.identity_bytes_per_tick as usize,
         backlog_bytes_max: config.gateway.backlog_kib as usize * 1024,
-        ..GatewayConfig::new(id, incarnation, SPACE, LANE)
+        ..GatewayConfig::new(id, incarnation, SPACE, first)
     });
     let ports = GatewayPorts {
         fabric: parts.fabric.clone(),
@@ -349,7 +249,7 @@ fn start_gateway(
     Ok((edge, thread))
 }
 
-fn lock(directory: &SharedDirectory) -> std::sync::MutexGuard<'_, LocalDirectory<RedbStorage>> {
+pub(crate) fn lock(directory: &SharedDirectory) -> std::sync::MutexGuard<'_, LocalDirectory<RedbStorage>> {
     directory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -389,12 +289,8 @@ impl Running {
         let mut check = tokio::time::interval(Duration::from_millis(200));
         loop {
             check.tick().await;
-            if [&self.lane, &self.gateway]
-                .into_iter()
-                .flatten()
-                .any(JoinHandle::is_finished)
-                || self.edge.as_ref().is_some_and(Edge::has_failed)
-            {
+            let mut threads = self.lanes.iter().chain(&self.gateway);
+            if threads.any(JoinHandle::is_finished) || self.edge.as_ref().is_some_and(Edge::has_failed) {
                 return;
             }
         }
@@ -409,8 +305,10 @@ impl Running {
             let closed = tokio::task::spawn_blocking(move || edge.close_all(CloseReason::Shutdown));
             clean &= closed.await.is_ok();
         }
-        drop(self.stop_lane.take());
-        clean &= join(self.lane.take(), "lane").await;
+        drop(self.stop_lanes.take());
+        for lane in self.lanes {
+            clean &= join(Some(lane), "lane").await;
+        }
         self.control.stop().await;
         if let Some(links) = &self.links {
             links.close().await;

@@ -7,8 +7,8 @@
 use crate::api::kind::Declarations;
 use crate::budget::Budget;
 use mlua::prelude::LuaError;
-use myriad_wire::{Incarnation, Pos};
-use myriad_world::{Handle, Kinds, Space, SpaceConfig};
+use myriad_wire::{Incarnation, LaneEpoch, Pos};
+use myriad_world::{Handle, Kinds, Origin, Share, Space, SpaceConfig};
 use rand_pcg::Pcg64;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -37,15 +37,21 @@ impl Shared {
             bounds_max: Pos::default(),
             rate_mhz: 1,
             entities_max: 0,
+            share: Share::WHOLE,
         };
         let kinds = Kinds::new(Vec::new()).expect("no kinds are no mistake");
+        let nobody = Origin {
+            incarnation: Incarnation(0),
+            share: 0,
+            epoch: LaneEpoch(0),
+        };
         Self {
             budget: Budget::default(),
             random: RefCell::new(random),
             declarations: RefCell::new(Some(Declarations::default())),
             newborn: RefCell::default(),
             lines: RefCell::new(Bounded::new(lines_max)),
-            space: RefCell::new(Space::new(nowhere, kinds, Incarnation(0))),
+            space: RefCell::new(Space::new(nowhere, kinds, nobody)),
             lent: Cell::new(false),
         }
     }

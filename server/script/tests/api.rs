@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Game, HZ, load, refusal};
+use common::{Game, HZ, load, load_share, refusal};
+use myriad_script::ScriptLimits;
 use myriad_wire::schema::Audience;
 use myriad_wire::{Generation, Pos, Slot, Tick, Value};
-use myriad_world::{Domain, Handle, Motion};
+use myriad_world::{Domain, Handle, Motion, Share};
 
 /// An avatar of a kind with one of everything, and a command `run`.
 fn game(body: &str) -> (Game, Handle) {
@@ -528,6 +529,29 @@ fn a_command_gets_its_arguments_and_says_what_became_of_it() {
     assert_eq!(refused("return nil"), Ok(()));
     let long = refused("return nil, string.rep('ä', 10000)").unwrap_err();
     assert_eq!(long.len(), 1024);
+}
+
+#[test]
+fn a_lane_owns_the_places_of_its_share() {
+    let main = "myriad.kind('avatar', {})
+        myriad.on_start(function()
+            print(myriad.owns(-1, 3), myriad.owns(0, 3), myriad.owns(1e9, 3), myriad.owns(-1e9, 3))
+        end)";
+    let east = Share {
+        low: [0, i64::MIN],
+        ..Share::WHOLE
+    };
+    for (share, expected) in [
+        (Share::WHOLE, "true true true true"),
+        (east, "false true true false"),
+    ] {
+        let mut game = load_share(&[("main", main)], ScriptLimits::default(), 1, &[], share).unwrap();
+        game.host.start(&mut game.space);
+        game.no_faults();
+        assert_eq!(game.lines(), [expected]);
+    }
+    fails("myriad.owns(0/0, 1)", "expected a finite number");
+    fails("myriad.owns(1)", "expected a finite number");
 }
 
 #[test]

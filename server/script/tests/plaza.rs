@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{Game, HZ, REACH_M, load_seeded};
+use common::{Game, HZ, REACH_M, load_seeded, load_share};
 use myriad_script::ScriptLimits;
 use myriad_wire::schema::Audience;
-use myriad_wire::{Pos, Value};
-use myriad_world::{Form, Handle, Motion, Spawn};
+use myriad_wire::{Hop, LaneEpoch, Pos, Value};
+use myriad_world::{Form, Handle, Motion, Share, Spawn};
 
 const PLAZA: &[(&str, &str)] = &[
     ("main", include_str!("../../../scripts/plaza/main.luau")),
@@ -21,6 +21,25 @@ fn plaza(npcs: i64, seed: u64) -> Game {
     let mut game = load_seeded(PLAZA, ScriptLimits::default(), seed, &constants).unwrap();
     game.host.start(&mut game.space);
     game
+}
+
+/// The characters as the game begins, in one lane of the space: kind and place.
+fn characters(seed: u64, share: Share) -> Vec<(String, Pos)> {
+    let constants = [("npcs".to_owned(), int(600))];
+    let mut game = load_share(PLAZA, ScriptLimits::default(), seed, &constants, share).unwrap();
+    game.host.start(&mut game.space);
+    game.no_faults();
+    let space = &game.space;
+    let characters: Vec<(String, Pos)> = space
+        .handles()
+        .map(|npc| {
+            let kind = space.kind(npc).unwrap().spec().name.clone();
+            (kind, space.position(npc).unwrap())
+        })
+        .collect();
+    let opens = format!("the plaza opens with {} characters", characters.len());
+    assert_eq!(game.lines(), [opens]);
+    characters
 }
 
 fn enter(game: &mut Game, name: &str) -> Handle {
@@ -159,6 +178,30 @@ fn two_runs_of_one_seed_are_alike() {
 }
 
 #[test]
+fn the_lanes_of_a_space_open_the_plaza_together_with_each_character_once() {
+    let mut alone = characters(5, Share::WHOLE);
+    assert_eq!(alone.len(), 600);
+    // Two cells, of which the eastern one has two lanes.
+    let west = Share {
+        high: [7 * 1024, i64::MAX],
+        ..Share::WHOLE
+    };
+    let east = |lane| Share {
+        low: [7 * 1024, i64::MIN],
+        lane,
+        lanes: 2,
+        ..Share::WHOLE
+    };
+    let lanes = [west, east(0), east(1)].map(|share| characters(5, share));
+    assert!(lanes.iter().all(|characters| characters.len() > 100));
+    let mut together = lanes.concat();
+    for characters in [&mut alone, &mut together] {
+        characters.sort_unstable_by_key(|(kind, at)| (kind.clone(), at.x, at.z));
+    }
+    assert_eq!(together, alone);
+}
+
+#[test]
 fn a_wave_is_an_event_and_counts_for_its_owner() {
     let mut game = plaza(0, 1);
     let ada = enter(&mut game, "ada");
@@ -250,7 +293,7 @@ fn an_avatars_saved_form_holds_what_its_kind_declares_as_saved() {
     game.command(ada, "mood", &[int(4)]).unwrap();
     let record = game.space.record(ada, Form::Saved).unwrap();
     game.space.despawn(ada).unwrap();
-    let restored = game.space.restore(&record).unwrap();
+    let restored = game.space.restore(&record, LaneEpoch(0), Hop(0)).unwrap();
     assert!(restored.ignored.is_empty());
     assert_eq!(game.property(restored.handle, "name"), text("ada"));
     assert_eq!(game.property(restored.handle, "waves"), int(1));

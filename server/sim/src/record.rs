@@ -35,6 +35,8 @@ pub struct Failure {
     pub message: String,
     /// What happened last, oldest first.
     pub last: Vec<String>,
+    /// What the simulator must be told beside the seed, to do it again.
+    pub options: &'static str,
 }
 
 impl fmt::Display for Failure {
@@ -52,8 +54,8 @@ impl fmt::Display for Failure {
         }
         write!(
             f,
-            "to see it again: cargo xtask sim --seeds 1 --from {}",
-            self.seed
+            "to see it again: cargo xtask sim --seeds 1 --from {} {}",
+            self.seed, self.options
         )
     }
 }

@@ -111,10 +111,11 @@ impl Snapshot {
                 _ => None,
             };
             let sight = space.sight(handle).expect(living);
+            let name = space.life(handle).expect(living).name;
             let public = kind.audience(Audience::All).and(PropertyMask::ALL);
             let life = Life {
-                slot: handle.slot,
-                generation: handle.generation,
+                slot: name.slot,
+                generation: name.generation,
                 entity: space.id(handle).expect(living),
                 kind: kind.id(),
                 position: space.position(handle).expect(living),
@@ -126,7 +127,7 @@ impl Snapshot {
                 version: None,
                 avatar,
             };
-            let before = before.and_then(|before| before.lives.get(&handle.slot));
+            let before = before.and_then(|before| before.lives.get(&name.slot));
             let before = before.filter(|before| before.generation == life.generation);
             // One that was set to what it was before counts too.
             let differs = before.is_some_and(|before| before.properties != life.properties);
@@ -140,7 +141,7 @@ impl Snapshot {
                     .map(|(v, is_set)| v.wrapping_add(u8::from(is_set))),
             };
             let life = Life { version, ..life };
-            lives.insert(handle.slot, life);
+            lives.insert(life.slot, life);
         }
         let lives_on = |life: &Life| {
             lives

@@ -249,7 +249,7 @@ async fn the_truth_streams_until_the_server_shuts_down() {
         "{}",
         String::from_utf8_lossy(&head)
     );
-    assert!(feed.take_new_reader());
+    assert_eq!(feed.readers_came(), 1);
 
     let tick = TruthTick {
         lane: LaneId(1),
@@ -257,6 +257,7 @@ async fn the_truth_streams_until_the_server_shuts_down() {
         tick: Tick(5),
         skipped_ticks: 0,
         entities: Vec::new(),
+        departing: Vec::new(),
         changes: Vec::new(),
         events: 0,
     };

@@ -44,6 +44,19 @@ impl MovementBudget {
         }
     }
 
+    /// What is left, in millionths of a position unit.
+    #[must_use]
+    pub fn balance(&self) -> i64 {
+        self.balance
+    }
+
+    /// This budget with so much left of it, in millionths of a position unit, as far as it may hold so much.
+    #[must_use]
+    pub fn with_balance(mut self, balance: i64) -> Self {
+        self.balance = balance.clamp(0, self.balance_max);
+        self
+    }
+
     /// `period_us` microseconds have passed: of every tick, and of every tick that was jumped over.
     pub fn earn(&mut self, period_us: u64) {
         let earned = i64::try_from(u128::from(self.speed_max) * u128::from(period_us)).unwrap_or(i64::MAX);

@@ -1,12 +1,13 @@
 //! What changed in a tick: the source of the lane's frame.
 //!
 //! Kept as lists in the order in which things happened, each entity at most once per list, so that publishing costs
-//! as much as changed and no more. An entity that came and went between two [`Changes::clear`] leaves no trace.
+//! as much as changed and no more. An entity that began and ended between two [`Changes::clear`] leaves no trace; of one
+//! that came from another lane, whose readers know it, the end is told.
 
 use crate::kinds::PropertyMask;
 use crate::slots::Handle;
 use myriad_wire::limits::{ARGUMENTS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
-use myriad_wire::{PropertyIndex, Slot, Value};
+use myriad_wire::{EntityName, Hop, PropertyIndex, Slot, Value};
 use thiserror::Error;
 
 /// Most events in one tick of one space. Further ones are refused.
@@ -17,10 +18,23 @@ pub const EVENTS_PER_TICK_MAX: usize = 16 * 1024;
 pub struct SpaceEvent {
     /// The entity. It may be gone by the end of the tick.
     pub subject: Handle,
+    /// What it is called.
+    pub entity_name: EntityName,
     /// The event's name.
     pub name: String,
     /// Its arguments.
     pub arguments: Vec<Value>,
+}
+
+/// An entity that was there before and is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The place that it had.
+    pub handle: Handle,
+    /// What it is called.
+    pub name: EntityName,
+    /// How often it had been handed off.
+    pub hop: Hop,
 }
 
 /// Why an event was not emitted.
@@ -47,6 +61,10 @@ pub enum EmitError {
 #[derive(Clone, Copy, Debug, Default)]
 struct Marks {
     joined: bool,
+    /// Joined from another lane, which readers know.
+    arrived: bool,
+    /// Joined, and then got other properties.
+    touched: bool,
     left: bool,
     layers: bool,
     sees: bool,
@@ -57,7 +75,7 @@ struct Marks {
 #[derive(Debug, Default)]
 pub struct Changes {
     joins: Vec<Handle>,
-    leaves: Vec<Handle>,
+    leaves: Vec<Left>,
     changed: Vec<Handle>,
     layers: Vec<Handle>,
     sees: Vec<Handle>,
@@ -72,9 +90,15 @@ impl Changes {
         self.living(&self.joins)
     }
 
-    /// Entities that were there before and are gone.
+    /// Whether an entity that joined got other properties since.
     #[must_use]
-    pub fn leaves(&self) -> &[Handle] {
+    pub fn touched(&self, handle: Handle) -> bool {
+        self.of(handle).touched
+    }
+
+    /// Entities that were there before, here or in another lane, and are gone.
+    #[must_use]
+    pub fn leaves(&self) -> &[Left] {
         &self.leaves
     }
 
@@ -115,9 +139,11 @@ impl Changes {
     }
 
     pub(crate) fn clear(&mut self) {
+        for left in self.leaves.drain(..) {
+            self.marks[left.handle.slot.0 as usize] = Marks::default();
+        }
         for list in [
             &mut self.joins,
-            &mut self.leaves,
             &mut self.changed,
             &mut self.layers,
             &mut self.sees,
@@ -139,17 +165,24 @@ impl Changes {
         self.joins.push(handle);
     }
 
-    pub(crate) fn leave(&mut self, handle: Handle) {
-        let marks = self.marks(handle.slot);
+    /// An entity came from another lane.
+    pub(crate) fn arrive(&mut self, handle: Handle) {
+        self.join(handle);
+        self.marks(handle.slot).arrived = true;
+    }
+
+    pub(crate) fn leave(&mut self, left: Left) {
+        let marks = self.marks(left.handle.slot);
         marks.left = true;
-        if !marks.joined {
-            self.leaves.push(handle);
+        if !marks.joined || marks.arrived {
+            self.leaves.push(left);
         }
     }
 
     pub(crate) fn change(&mut self, handle: Handle, index: PropertyIndex) {
         let marks = self.marks(handle.slot);
         if marks.joined {
+            marks.touched = true;
             return;
         }
         let first = marks.properties.is_empty();

@@ -1,8 +1,9 @@
-//! Slots: the dense numbers that entities of one lane have, and their lives.
+//! Slots: the dense numbers that the entities in one lane's hands have there, and their lives. Nobody outside knows them:
+//! between roles an entity goes by its name.
 
 use bevy_ecs::entity::Entity;
 use myriad_wire::limits::SLOT_REST_TICKS;
-use myriad_wire::{Generation, Incarnation, Slot, Tick};
+use myriad_wire::{Generation, Slot, Tick};
 use std::collections::VecDeque;
 
 /// An entity of one space: its slot, and which life of the slot. A handle of a dead entity never comes alive again
@@ -24,24 +25,16 @@ struct Entry {
 /// Gives slots out and takes them back. A freed slot rests [`SLOT_REST_TICKS`] before its next life.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// Of each slot's first life.
-    first: Generation,
     entries: Vec<Entry>,
     /// Freed slots with the tick from which each may be used again, ascending.
     resting: VecDeque<(Tick, Slot)>,
     alive: usize,
 }
 
-/// Far from all its small multiples, so that the generations of neighbouring incarnations lie far apart.
-const FIRST_STRIDE: u16 = 40_503;
-
 impl Slots {
-    /// All slots free. In each incarnation the generations begin elsewhere: an intent that is still under way to an
-    /// avatar of the last one must not name one of this.
-    pub(crate) fn new(incarnation: Incarnation) -> Self {
+    /// All slots free.
+    pub(crate) fn new() -> Self {
         Self {
-            // The first incarnation is 1.
-            first: Generation((incarnation.0.wrapping_sub(1) as u16).wrapping_mul(FIRST_STRIDE)),
             entries: Vec::new(),
             resting: VecDeque::new(),
             alive: 0,
@@ -59,7 +52,7 @@ impl Slots {
                 slot: Slot(
                     u32::try_from(self.entries.len()).expect("a space holds fewer than 2^32 entities"),
                 ),
-                generation: self.first,
+                generation: Generation(0),
             },
         }
     }

@@ -12,21 +12,23 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use crate::changes::{Changes, EmitError, SpaceEvent};
+use crate::changes::{Changes, EmitError, Left, SpaceEvent};
 use crate::components::columns::{self, BoolColumn, FloatColumn, IntColumn, TextColumn};
 use crate::components::motion::{Leg, Motion};
 use crate::components::position::Position;
 use crate::components::sight::Sight;
-use crate::components::subject::Identity;
+use crate::components::subject::{Identity, Life};
 use crate::components::timers::{TimerIndex, Timers};
 use crate::components::{Carried, Parts, TABLE};
 use crate::error::{Gone, SpawnError};
+use crate::issue::Issue;
 use crate::kinds::{Kind, Kinds};
 use crate::record::{Form, Record, Restored};
+use crate::share::Share;
 use crate::slots::{Handle, Slots};
 use bevy_ecs::query::QueryState;
 use bevy_ecs::world::{EntityRef, World};
-use myriad_wire::{EntityId, Incarnation, KindId, Pos, Slot, Tick, Value};
+use myriad_wire::{EntityId, EntityName, Hop, Incarnation, KindId, LaneEpoch, Pos, Slot, Tick, Value};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// The laws of a space.
@@ -40,6 +42,33 @@ pub struct SpaceConfig {
     pub rate_mhz: u32,
     /// Most entities at a time. There are at most [`SLOTS_PER_ENTITY`] times as many slots, living and resting.
     pub entities_max: u32,
+    /// What this lane is to populate.
+    pub share: Share,
+}
+
+/// Under what new entities are numbered and named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The node's: entities get ids of it.
+    pub incarnation: Incarnation,
+    /// Which of the node's lanes this is: each has a share of the incarnation's ids to itself.
+    pub share: u8,
+    /// The lane's claim: entities get names of it.
+    pub epoch: LaneEpoch,
+}
+
+/// Entities of one share of an incarnation.
+const SHARE_BITS: u32 = myriad_wire::id::COUNTER_BITS - u8::BITS;
+
+/// An entity on its way to another lane: it is in this space no more, and goes on under its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandedOver {
+    /// All that there is of it.
+    pub record: Record,
+    /// Which life of it, under this lane's authority.
+    pub life: Life,
+    /// It has arrived where it went, and was not told yet.
+    pub arrived: bool,
 }
 
 /// How many slots there may be for each entity that a space may hold.
@@ -68,6 +97,8 @@ pub struct DueTimer {
 pub struct Subject {
     /// Its place.
     pub handle: Handle,
+    /// What it is called.
+    pub name: EntityName,
     /// Who it is.
     pub entity: EntityId,
     /// Its kind.
@@ -83,9 +114,12 @@ pub struct Subject {
 pub struct Space {
     config: SpaceConfig,
     kinds: Kinds,
-    incarnation: Incarnation,
-    /// Entities spawned so far: the next id's counter.
+    origin: Origin,
+    /// Entities spawned so far.
     spawned: u64,
+    issue: Issue,
+    /// Names given by other lanes, whose lives ended here.
+    freed: Vec<EntityName>,
     tick: Tick,
     world: World,
     slots: Slots,
@@ -99,12 +133,12 @@ pub struct Space {
 }
 
 impl Space {
-    /// An empty space. `incarnation` is the node's: new entities get ids of it.
+    /// An empty space.
     ///
     /// # Panics
     /// If the bounds are the wrong way round or the rate is zero.
     #[must_use]
-    pub fn new(config: SpaceConfig, kinds: Kinds, incarnation: Incarnation) -> Self {
+    pub fn new(config: SpaceConfig, kinds: Kinds, origin: Origin) -> Self {
         let (low, high) = (config.bounds_min, config.bounds_max);
         assert!(
             low.x <= high.x && low.y <= high.y && low.z <= high.z,
@@ -115,13 +149,15 @@ impl Space {
         Self {
             config,
             kinds,
-            incarnation,
+            issue: Issue::new(origin.epoch),
+            origin,
             spawned: 0,
+            freed: Vec::new(),
             tick: Tick(0),
             moving: world.query(),
             subjects: world.query(),
             world,
-            slots: Slots::new(incarnation),
+            slots: Slots::new(),
             by_id: HashMap::new(),
             changes: Changes::default(),
             due: BTreeSet::new(),
@@ -195,7 +231,7 @@ impl Space {
         self.slots.iter()
     }
 
-    /// Fills `out` with what a frame says of every entity, ascending by slot.
+    /// Fills `out` with what a frame says of every entity, ascending by name.
     pub fn collect_subjects(&mut self, out: &mut Vec<Subject>) {
         out.clear();
         out.extend(
@@ -203,16 +239,24 @@ impl Space {
                 .iter(&self.world)
                 .map(|(identity, position, sight)| Subject {
                     handle: identity.handle,
+                    name: identity.life.name,
                     entity: identity.entity,
                     kind: identity.kind,
                     layers: sight.layers,
                     position: position.0,
                 }),
         );
-        out.sort_unstable_by_key(|subject| subject.handle.slot);
+        out.sort_unstable_by_key(|subject| subject.name);
     }
 
     // What exists.
+
+    /// Whether this lane is to spawn what the game begins with at `position`, which is moved into the bounds as by
+    /// [`Self::spawn`].
+    #[must_use]
+    pub fn owns(&self, position: Pos) -> bool {
+        self.config.share.owns(self.clamped(position))
+    }
 
     /// A new entity with a new id.
     ///
@@ -224,22 +268,82 @@ impl Space {
             .get(kind)
             .ok_or_else(|| SpawnError::NoSuchKind(kind.to_string()))?;
         self.check_room()?;
-        let entity = EntityId::new(self.incarnation, self.spawned);
+        self.check_names()?;
+        let counter = u64::from(self.origin.share) << SHARE_BITS | self.spawned;
+        assert!(self.spawned < 1 << SHARE_BITS, "the share of ids is used up");
+        let entity = EntityId::new(self.origin.incarnation, counter);
         let mut parts = self.parts(kind, entity, spawn.position);
         for (name, value) in spawn.properties {
             let property = state::checked(kind, kind.property_index(&name), &name, &value)?;
             columns::set_in(&mut parts, kind.cell(property), value);
         }
         self.spawned += 1;
+        parts.identity.life = self.new_life(self.origin.epoch, Hop(0));
         Ok(self.insert(parts))
     }
 
-    /// An entity from its record, with its own id. What the record says that does not fit the kind's declaration
-    /// any more is left out.
+    /// An entity from its record, with its own id, in a new life. Its last one was in `era` and of `hop`, as its record
+    /// was made; the new one's epoch is higher. What the record says that does not fit the kind's declaration any more
+    /// is left out.
     ///
     /// # Errors
     /// If there is no such kind any more, the entity is here already, or the space is full.
-    pub fn restore(&mut self, record: &Record) -> Result<Restored, SpawnError> {
+    pub fn restore(&mut self, record: &Record, era: LaneEpoch, hop: Hop) -> Result<Restored, SpawnError> {
+        self.check_names()?;
+        let (mut parts, ignored) = self.recorded(record)?;
+        let own = self.origin.epoch;
+        parts.identity.life = if own > era {
+            self.new_life(own, Hop(0))
+        } else {
+            self.new_life(era, Hop(hop.0 + 1))
+        };
+        let handle = self.insert(parts);
+        Ok(Restored { handle, ignored })
+    }
+
+    /// Another lane has handed an entity over. It goes on in `life`.
+    ///
+    /// # Errors
+    /// As for [`Self::restore`].
+    pub fn take_over(&mut self, record: &Record, life: Life, arrived: bool) -> Result<Restored, SpawnError> {
+        let (mut parts, ignored) = self.recorded(record)?;
+        parts.identity.life = life;
+        let handle = self.insert_silently(parts);
+        self.changes.arrive(handle);
+        if arrived {
+            self.arrived.push_back(handle);
+        }
+        Ok(Restored { handle, ignored })
+    }
+
+    /// The entity goes to another lane, under its name. Its slot rests.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn hand_over(&mut self, handle: Handle) -> Result<HandedOver, Gone> {
+        let record = self.record(handle, Form::Handoff).ok_or(Gone)?;
+        let life = self.remove(handle)?;
+        let arrived = self.arrived.contains(&handle);
+        Ok(HandedOver {
+            record,
+            life,
+            arrived,
+        })
+    }
+
+    /// The life of this name, which was given here, has ended in another lane's hands. `false` if it was given to
+    /// nobody.
+    pub fn give_back(&mut self, name: EntityName) -> bool {
+        self.issue.give_back(name, self.tick)
+    }
+
+    /// The names that other lanes gave and whose lives ended here since the last call.
+    pub fn take_freed(&mut self) -> Vec<EntityName> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// The parts of a recorded entity, whose life the caller sets; and what of the record does not fit any more.
+    fn recorded(&self, record: &Record) -> Result<(Parts, Vec<String>), SpawnError> {
         let kinds = self.kinds.clone();
         let kind = kinds
             .find(&record.kind)
@@ -266,8 +370,7 @@ impl Space {
             };
             parts.leg = Leg::new(motion, parts.position.0);
         }
-        let handle = self.insert(parts);
-        Ok(Restored { handle, ignored })
+        Ok((parts, ignored))
     }
 
     /// An entity as plain data.
@@ -295,6 +398,18 @@ impl Space {
     /// # Errors
     /// If it is gone already.
     pub fn despawn(&mut self, handle: Handle) -> Result<(), Gone> {
+        let name = self.remove(handle)?.name;
+        if name.issuer == self.issue.issuer() {
+            let given = self.issue.give_back(name, self.tick);
+            assert!(given, "{name:?} lived and was nobody's name");
+        } else {
+            self.freed.push(name);
+        }
+        Ok(())
+    }
+
+    /// Takes an entity out, and leaves it its name.
+    fn remove(&mut self, handle: Handle) -> Result<Life, Gone> {
         let entity = self.slots.get(handle).ok_or(Gone)?;
         let identity = self.identity(handle).ok_or(Gone)?;
         let timers: &Timers = self.world.get(entity).expect("every entity has all components");
@@ -307,8 +422,30 @@ impl Space {
         assert!(existed, "a slot in use holds an entity of the world");
         self.by_id.remove(&identity.entity);
         self.slots.remove(handle, self.tick);
-        self.changes.leave(handle);
-        Ok(())
+        self.changes.leave(Left {
+            handle,
+            name: identity.life.name,
+            hop: identity.life.hop,
+        });
+        Ok(identity.life)
+    }
+
+    fn new_life(&mut self, era: LaneEpoch, hop: Hop) -> Life {
+        Life {
+            name: self.issue.take(self.tick),
+            era,
+            hop,
+        }
+    }
+
+    /// Names that are out rest with their lives, wherever these are lived; there must not be ever more of them either.
+    fn check_names(&self) -> Result<(), SpawnError> {
+        let max = self.config.entities_max;
+        if self.issue.next_len(self.tick) <= max as usize * SLOTS_PER_ENTITY {
+            Ok(())
+        } else {
+            Err(SpawnError::Full(max))
+        }
     }
 
     fn check_room(&self) -> Result<(), SpawnError> {
@@ -328,6 +465,7 @@ impl Space {
                 entity,
                 handle: self.slots.next(self.tick),
                 kind: kind.id(),
+                life: Life::default(),
             },
             position: Position(self.clamped(position)),
             leg: Leg::default(),
@@ -348,6 +486,13 @@ impl Space {
     }
 
     fn insert(&mut self, parts: Parts) -> Handle {
+        let handle = self.insert_silently(parts);
+        self.changes.join(handle);
+        handle
+    }
+
+    /// The change log does not hear of it.
+    fn insert_silently(&mut self, parts: Parts) -> Handle {
         let Identity { entity, handle, .. } = parts.identity;
         for (i, due) in parts.timers.due.iter().enumerate() {
             if let Some(due) = due {
@@ -357,7 +502,6 @@ impl Space {
         let inner = self.world.spawn(parts).id();
         self.slots.insert(handle, inner);
         self.by_id.insert(entity, handle.slot);
-        self.changes.join(handle);
         handle
     }
 
@@ -376,11 +520,10 @@ impl Space {
     /// # Errors
     /// If the entity is gone, or name and arguments exceed their limits.
     pub fn emit(&mut self, subject: Handle, name: &str, arguments: Vec<Value>) -> Result<(), EmitError> {
-        if !self.alive(subject) {
-            return Err(EmitError::Gone);
-        }
+        let identity = self.identity(subject).ok_or(EmitError::Gone)?;
         self.changes.emit(SpaceEvent {
             subject,
+            entity_name: identity.life.name,
             name: name.to_owned(),
             arguments,
         })

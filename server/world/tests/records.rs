@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use myriad_wire::schema::Audience;
-use myriad_wire::{EntityId, Incarnation, Pos, PropertyIndex, Tick, Value};
+use myriad_wire::{EntityId, Hop, Incarnation, LaneEpoch, Pos, PropertyIndex, Tick, Value};
 use myriad_world::{
     Domain, Form, Handle, KindError, KindSpec, Kinds, Motion, PropertyMask, Record, Space, SpawnError,
 };
@@ -72,7 +72,7 @@ proptest! {
         let record = here.record(ada, Form::Handoff).unwrap();
         let mut there = space_of(Incarnation(8), 10_000);
         spawn(&mut there);
-        let restored = there.restore(&record).unwrap();
+        let restored = there.restore(&record, LaneEpoch(0), Hop(0)).unwrap();
         prop_assert_eq!(restored.ignored, Vec::<String>::new());
         let again = restored.handle;
         prop_assert_eq!(there.record(again, Form::Handoff), Some(record));
@@ -108,7 +108,7 @@ proptest! {
         let ada = with_state(&mut here, state);
         let record = here.record(ada, Form::Saved).unwrap();
         let mut there = space();
-        let again = there.restore(&record).unwrap().handle;
+        let again = there.restore(&record, LaneEpoch(0), Hop(0)).unwrap().handle;
         let kind = here.kind(ada).unwrap();
         let saved = kind.saved();
         prop_assert_eq!(there.properties(again, saved), here.properties(ada, saved));
@@ -132,7 +132,7 @@ proptest! {
             attributes: names.into_iter().zip(values).collect(),
         };
         let mut space = space();
-        let handle = space.restore(&record).unwrap().handle;
+        let handle = space.restore(&record, LaneEpoch(0), Hop(0)).unwrap().handle;
         for (index, value) in space.properties(handle, PropertyMask::ALL) {
             let kind = space.kind(handle).unwrap();
             prop_assert_eq!(kind.property(index).unwrap().domain.check(&value), Ok(()));
@@ -169,20 +169,23 @@ fn a_record_of_an_older_declaration_keeps_what_still_fits() {
             ("@timer.fly".to_owned(), Value::Int(3)),
         ],
     };
-    let restored = space.restore(&record).unwrap();
+    let restored = space.restore(&record, LaneEpoch(0), Hop(0)).unwrap();
     assert_eq!(restored.ignored, ["wings", "size", "name", "@timer.fly"]);
     let handle = restored.handle;
     assert_eq!(space.property(handle, GOLD), Ok(Value::Int(8)));
     assert_eq!(space.property(handle, SIZE), Ok(Value::Float(1.75)));
     assert_eq!(space.position(handle).unwrap().z, REACH);
-    assert_eq!(space.restore(&record), Err(SpawnError::AlreadyHere(EntityId(99))));
+    assert_eq!(
+        space.restore(&record, LaneEpoch(0), Hop(0)),
+        Err(SpawnError::AlreadyHere(EntityId(99)))
+    );
     let unknown = Record {
         kind: "dragon".to_owned(),
         entity: EntityId(100),
         ..record
     };
     assert_eq!(
-        space.restore(&unknown),
+        space.restore(&unknown, LaneEpoch(0), Hop(0)),
         Err(SpawnError::NoSuchKind("dragon".to_owned()))
     );
 }

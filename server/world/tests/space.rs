@@ -6,10 +6,13 @@ use common::*;
 use myriad_wire::limits::{SLOT_REST_TICKS, TEXT_BYTES_MAX};
 use myriad_wire::payload::Step;
 use myriad_wire::value::ValueType;
-use myriad_wire::{EntityId, Generation, Incarnation, KindId, Pos, PropertyIndex, Slot, Tick, Value};
+use myriad_wire::{
+    EntityId, EntityName, Generation, Hop, Incarnation, KindId, LaneEpoch, Pos, PropertyIndex, Slot, Tick,
+    Value,
+};
 use myriad_world::{
-    DomainError, EmitError, Gone, Handle, Motion, PropertyError, PropertyMask, Space, Spawn, SpawnError,
-    TimerError,
+    DomainError, EmitError, Form, Gone, HandedOver, Handle, Motion, PropertyError, PropertyMask, Space,
+    Spawn, SpawnError, TimerError,
 };
 use proptest::prelude::*;
 
@@ -269,7 +272,8 @@ fn who_leaves_is_told_with_its_last_events_but_no_changes() {
     space.despawn(ada).unwrap();
     assert_eq!(space.despawn(ada), Err(Gone));
     let changes = space.changes();
-    assert_eq!(changes.leaves(), [ada]);
+    assert_eq!(changes.leaves().len(), 1);
+    assert_eq!(changes.leaves()[0].handle, ada);
     assert_eq!(changes.changed().count() + changes.layers().count(), 0);
     assert_eq!(
         changes.events().map(|e| e.name.as_str()).collect::<Vec<_>>(),
@@ -280,16 +284,125 @@ fn who_leaves_is_told_with_its_last_events_but_no_changes() {
 }
 
 #[test]
-fn the_names_of_one_incarnation_mean_nobody_in_the_next() {
-    let first_handle = |incarnation| spawn(&mut space_of(incarnation, 10_000));
-    let handles: Vec<Handle> = (1..100).map(|i| first_handle(Incarnation(i))).collect();
-    for (i, handle) in handles.iter().enumerate() {
+fn the_names_of_one_claim_mean_nobody_under_the_next() {
+    let first_name = |incarnation| {
+        let mut space = space_of(incarnation, 10_000);
+        let first = spawn(&mut space);
+        space.life(first).unwrap().name
+    };
+    let names: Vec<EntityName> = (1..100).map(|i| first_name(Incarnation(i))).collect();
+    for (i, name) in names.iter().enumerate() {
         // Nor do those that follow it in its slot for a while.
-        for other in &handles[i + 1..] {
-            let lives = other.generation.0.wrapping_sub(handle.generation.0);
-            assert!((100..u16::MAX - 100).contains(&lives), "{handle:?} and {other:?}");
+        for other in &names[i + 1..] {
+            let lives = other.generation.0.wrapping_sub(name.generation.0);
+            assert!((100..u16::MAX - 100).contains(&lives), "{name:?} and {other:?}");
         }
     }
+}
+
+#[test]
+fn who_is_handed_over_goes_on_by_its_name_with_all_that_it_is() {
+    let (mut here, mut there) = (space_of(Incarnation(7), 10_000), space_of(Incarnation(8), 10_000));
+    spawn(&mut there);
+    let ada = spawn_at(&mut here, 1024, 2048);
+    here.set_property(ada, GOLD, Value::Int(5)).unwrap();
+    here.clear_changes();
+    let before = here.record(ada, Form::Handoff).unwrap();
+    let HandedOver {
+        record,
+        mut life,
+        arrived,
+    } = here.hand_over(ada).unwrap();
+    assert_eq!((&record, arrived), (&before, false));
+    assert_eq!(here.changes().leaves()[0].name, life.name);
+    assert!(!here.alive(ada) && here.is_empty());
+    assert_eq!(here.hand_over(ada), Err(Gone));
+
+    life.hop = Hop(1);
+    let handle = there.take_over(&record, life, arrived).unwrap().handle;
+    assert_eq!(there.life(handle), Some(life));
+    assert_eq!(there.record(handle, Form::Handoff), Some(before));
+    assert_eq!(
+        there.take_over(&record, life, false),
+        Err(SpawnError::AlreadyHere(record.entity))
+    );
+
+    // The name stays given until the life is over, and then goes back to where it was given.
+    let others: Vec<_> = (0..3).map(|_| spawn(&mut here)).collect();
+    assert!(
+        others
+            .iter()
+            .all(|other| here.life(*other).unwrap().name.slot != life.name.slot)
+    );
+    there.despawn(handle).unwrap();
+    assert_eq!(there.take_freed(), [life.name]);
+    assert_eq!(there.take_freed(), []);
+    assert!(here.give_back(life.name));
+    assert!(!here.give_back(life.name), "once");
+    here.clear_changes();
+    here.set_tick(here.tick() + SLOT_REST_TICKS);
+    let next = spawn(&mut here);
+    assert_eq!(here.life(next).unwrap().name.slot, life.name.slot);
+}
+
+#[test]
+fn who_comes_home_has_its_own_name_and_gives_it_back_there() {
+    let (mut here, mut there) = (space_of(Incarnation(7), 10_000), space_of(Incarnation(8), 10_000));
+    let ada = spawn(&mut here);
+    let HandedOver { record, life, .. } = here.hand_over(ada).unwrap();
+    let away = there.take_over(&record, life, false).unwrap().handle;
+    let back = there.hand_over(away).unwrap();
+    here.clear_changes();
+    let ada = here.take_over(&back.record, back.life, false).unwrap().handle;
+    assert_eq!(here.life(ada), Some(life));
+    here.despawn(ada).unwrap();
+    assert!(here.take_freed().is_empty() && there.take_freed().is_empty());
+}
+
+#[test]
+fn an_epoch_never_goes_back_over_a_restoring() {
+    let mut space = space_of(Incarnation(7), 10_000);
+    let ada = spawn(&mut space);
+    let record = space.record(ada, Form::Saved).unwrap();
+    let mut restored = |era: u64, hop: u32| {
+        let ada = space.find(record.entity).unwrap();
+        space.despawn(ada).unwrap();
+        space.clear_changes();
+        let ada = space.restore(&record, LaneEpoch(era), Hop(hop)).unwrap().handle;
+        let life = space.life(ada).unwrap();
+        assert_eq!(life.name.issuer, LaneEpoch(7));
+        (life.era.0, life.hop.0)
+    };
+    // The lane's own epoch is 7.
+    assert_eq!(restored(5, 9), (7, 0));
+    assert_eq!(restored(7, 0), (7, 1));
+    assert_eq!(restored(8, 3), (8, 4));
+}
+
+#[test]
+fn an_arrival_that_was_not_told_is_told_by_the_next_lane() {
+    let (mut here, mut there) = (space_of(Incarnation(7), 10_000), space_of(Incarnation(8), 10_000));
+    let ada = spawn(&mut here);
+    let to = Motion::MoveTo {
+        x: 512,
+        z: 0,
+        speed: SPEED,
+    };
+    here.set_motion(ada, to).unwrap();
+    for tick in 1..20 {
+        here.set_tick(Tick(tick));
+        here.simulate();
+    }
+    let HandedOver {
+        record,
+        life,
+        arrived,
+    } = here.hand_over(ada).unwrap();
+    assert!(arrived);
+    assert_eq!(here.next_arrived(), None);
+    let ada = there.take_over(&record, life, arrived).unwrap().handle;
+    assert_eq!(there.next_arrived(), Some(ada));
+    assert_eq!(there.next_arrived(), None);
 }
 
 #[test]

@@ -10,6 +10,7 @@ const PURE: &[(&str, &str)] = &[
     ("myriad-wire", "proto/wire"),
     ("myriad-aoi", "server/aoi"),
     ("myriad-world", "server/world"),
+    ("myriad-cluster", "server/cluster"),
     ("myriad-gateway", "server/gateway"),
     ("myriad-lane", "server/lane"),
 ];

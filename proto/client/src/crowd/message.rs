@@ -3,7 +3,8 @@
 //! In three steps. All records are taken in; whoever left a track, or was in one that is dropped, and was in view, is
 //! in *limbo* by then. Whoever joined a track and is in limbo, in a carried track or in the list is in view there, and
 //! who is left in limbo leaves. Then the rule is applied to every track that was told or changed. So a subject that
-//! goes from one track to another, or from one way of telling to the other, makes no edge.
+//! goes from one track to another, or from one way of telling to the other, makes no edge. One that goes from lane to lane
+//! may be in two tracks for some ticks: it is in view by the one that it joined last, and stays as long as one has it.
 
 use super::mask::Mask;
 use super::rule::Sight;
@@ -372,8 +373,11 @@ impl Crowd {
                 self.tracks.set_hint(lane, slot, track);
                 self.in_view += 1;
             } else {
-                // Another track holds a life of that slot.
-                counters.contradictions += 1;
+                // Another track holds a life of that slot; the same one if it goes from lane to lane.
+                let name = state.track().names()[place];
+                if self.get(subject(lane, name)).is_none() {
+                    counters.contradictions += 1;
+                }
                 now.clear(place);
                 entering.clear(place);
             }
@@ -445,7 +449,8 @@ impl Crowd {
             turn.leaves.clear();
         }
         self.telling = Some(Telling {
-            tick: head.tick,
+            // A lane that lags is told behind the others, under its own tick: nobody is told of a tick that has passed.
+            tick: head.tick.max(self.lived),
             enters,
             happenings: happenings.into_iter(),
             leaves: turn.leaves.into_iter(),
@@ -472,7 +477,8 @@ impl Crowd {
                     let place = track.seen_place(who.slot);
                     place.is_some_and(|place| track.name(place).generation == who.generation)
                 });
-                if is_seen || leaving.binary_search(&who).is_ok() {
+                // Of one that is in two tracks either may tell, and it is in view by one of them.
+                if is_seen || leaving.binary_search(&who).is_ok() || self.get(who).is_some() {
                     told.push((who, Arc::clone(&list), i));
                 }
             }

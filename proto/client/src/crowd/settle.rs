@@ -180,10 +180,36 @@ impl Crowd {
                 self.leave(old, &mut turn.leaves);
             }
         } else if !self.tracks[at].in_view.contains(place) {
-            // Another track holds it.
-            counters.contradictions += 1;
+            match self.holder_among_tracks(lane, name.slot) {
+                // It goes from lane to lane, and the one that it comes from still tells of it: this one knows better.
+                Some((holder, old_place)) if self.tracks[holder].name(old_place) == name => {
+                    self.tracks[holder].in_view.clear(old_place);
+                    self.hold(at, place, name);
+                }
+                _ => counters.contradictions += 1,
+            }
         }
         Ok(())
+    }
+
+    /// Which of the tracks that are told holds the slot in view, and where.
+    fn holder_among_tracks(&self, lane: LaneHandle, slot: Slot) -> Option<(usize, usize)> {
+        let tracks = self.tracks.iter().enumerate();
+        tracks
+            .filter(|(_, track)| track.lane == lane)
+            .find_map(|(at, track)| Some((at, track.seen_place(slot)?)))
+    }
+
+    /// Which of the tracks that are told has the life as a member, in view or not, and where.
+    pub(super) fn member_of(&self, lane: LaneHandle, name: Name) -> Option<(usize, usize)> {
+        let tracks = self.tracks.iter().enumerate();
+        let place = |track: &SeenTrack| {
+            let place = track.state.track().place(name.slot)?;
+            (track.name(place) == name).then_some(place)
+        };
+        tracks
+            .filter(|(_, track)| track.lane == lane)
+            .find_map(|(at, track)| Some((at, place(track)?)))
     }
 
     /// The member of the track at `at` is in view there.
@@ -245,6 +271,13 @@ impl Crowd {
         sight: &Sight,
         listed: &mut Listed,
     ) -> Result<(), Overfull> {
+        for lost in turn.limbo.iter_mut().filter(|lost| !lost.found) {
+            // In two tracks, as it goes from lane to lane, and out of the one that had it in view.
+            if let Some((at, place)) = self.member_of(lost.subject.lane, lost.name) {
+                lost.found = true;
+                self.hold(at, place, lost.name);
+            }
+        }
         let mut kept = vec![Mask::default(); turn.before.len()];
         for lost in std::mem::take(&mut turn.limbo)
             .into_iter()

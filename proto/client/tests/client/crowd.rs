@@ -4,4 +4,5 @@ mod late;
 mod rules;
 mod sharing;
 mod stage;
+mod two;
 mod walks;

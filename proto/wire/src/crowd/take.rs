@@ -3,8 +3,8 @@
 use super::motions::BLOCK;
 use super::telling::{Differences, Prophet, aside_in, climb, expected, learn};
 use super::{
-    AXES, Applied, CELL_OFFSET_MAX, CELL_SHIFT, HAS_JOINS, HAS_LEAVES, HAS_STATES, Habit, Motion, Name,
-    SHORT_BITS, SHORT_ONES, TRACK_MEMBERS_MAX, Track, unzigzag, zigzag,
+    AXES, Applied, HAS_JOINS, HAS_LEAVES, HAS_STATES, Habit, Motion, Name, ORIGIN_MAX, SHORT_BITS,
+    SHORT_ONES, TRACK_MEMBERS_MAX, Track, unzigzag, zigzag,
 };
 use crate::Tick;
 use crate::bits::{BitReader, PADDING, ShortParts, take_byte, take_varint, take_varint_u32, take_zigzag_i32};
@@ -23,8 +23,10 @@ impl Track {
             take_zigzag_i32(bytes)?,
             take_zigzag_i32(bytes)?,
         ];
-        let reach = i64::from(i32::MAX >> CELL_SHIFT) - i64::from(CELL_OFFSET_MAX) - 1;
-        if origin.iter().any(|axis| i64::from(*axis).abs() > reach) {
+        if origin
+            .iter()
+            .any(|axis| axis.unsigned_abs() > ORIGIN_MAX.unsigned_abs())
+        {
             return Err(CodecError::Malformed("a track beyond the grid"));
         }
         let sixteen =

@@ -2,10 +2,12 @@
 //! variant does not compile until it has its place in the chain. Bytes that change break clients that are out
 //! there; they change only with the version.
 
+mod lanes;
 mod nodes;
 
 use crate::{hex, unhex};
 use bincode::{Decode, Encode};
+use lanes::{lane_message, next_parcel, next_refusal};
 use myriad_wire::client::{
     Change, ClientMessage, Command, CommandResult, Enter, Event, Hello, Identify, Identity, IdentityRecord,
     Join, Joined, Leave, LeaveReason, Listed, LoggedIn, Login, OwnerUpdate, Rules, ServerMessage, ViewUpdate,
@@ -17,8 +19,8 @@ use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::schema::{Audience, KindSchema, PropertySchema};
 use myriad_wire::value::ValueType;
 use myriad_wire::{
-    CloseReason, CommandSeq, EntityId, Generation, Incarnation, IntentSeq, KindId, LaneHandle, Pos,
-    PropertyIndex, SessionId, Slot, SpaceClock, SpaceId, SubjectRef, Tick, Value, WirePos,
+    CloseReason, CommandSeq, EntityId, EntityName, Generation, Incarnation, IntentSeq, KindId, LaneEpoch,
+    LaneHandle, Pos, PropertyIndex, SessionId, Slot, SpaceClock, SpaceId, SubjectRef, Tick, Value, WirePos,
 };
 use nodes::{next_envelope, next_route_state, next_to_gateway, report, truth_tick};
 
@@ -133,6 +135,14 @@ fn kinds() -> Vec<KindSchema> {
 
 fn entity() -> EntityId {
     EntityId::new(Incarnation(3), 5)
+}
+
+fn entity_name() -> EntityName {
+    EntityName {
+        issuer: LaneEpoch(9),
+        slot: Slot(300),
+        generation: Generation(7),
+    }
 }
 
 fn next_client_message(previous: Option<&ClientMessage>) -> Option<Golden<ClientMessage>> {
@@ -347,6 +357,9 @@ pub(crate) fn visit_all(visitor: &mut impl Visit) {
     visitor.visit(vec![happening()]);
     visitor.visit(chain(next_route_state));
     visitor.visit(vec![truth_tick()]);
+    visitor.visit(chain(next_refusal));
+    visitor.visit(chain(next_parcel));
+    visitor.visit(vec![lane_message()]);
 }
 
 struct Compare {

@@ -11,6 +11,7 @@ use myriad_wire::codec::{self, Deframer};
 use myriad_wire::crowd::Track;
 use myriad_wire::crowd::message::{Form, Happening, take_head, take_record};
 use myriad_wire::fabric::{Envelope, Report, ToGateway};
+use myriad_wire::lane::LaneMessage;
 use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, NODE_MESSAGE_BYTES_MAX};
 use myriad_wire::payload::{Intents, decode_payload};
 use myriad_wire::truth::TruthTick;
@@ -49,6 +50,7 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = codec::decode::<Envelope>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = codec::decode::<Report>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = codec::decode::<ToGateway>(bytes, NODE_MESSAGE_BYTES_MAX);
+    let _ = LaneMessage::from_bytes(bytes);
     let _ = codec::decode::<TruthTick>(bytes, NODE_MESSAGE_BYTES_MAX);
     decode_as_record(Tick(70_005), bytes);
     decode_as_crowd_message(bytes);

@@ -9,6 +9,11 @@
 //! slot, of that class: else it is *withheld*, as if it were not there. A record that can't be applied voids all tracks of
 //! its lane until its next keyframe; clients begin anew then.
 //!
+//! Of a hand-off clients are told nothing. In the turn in which the source's track loses the member the destination's
+//! gains it, if both frames are there. If the destination's is not yet, the member waits in a track of the gateway's own
+//! until it comes. If it is the source's that is late, two tracks hold the member for a while; clients go by the one that
+//! it joined last.
+//!
 //! Cost per tick: one decoding of each record, one look at every member's place. Per client: one distance per track in
 //! the worst case, a few per class if all of them are within reach; a hash of the records told.
 
@@ -22,13 +27,14 @@ mod tracks;
 use crate::counters::Counters;
 use crate::mirror::Life;
 use bytes::Bytes;
-use myriad_wire::crowd::message::{CrowdHead, Form, Happening, Record};
+use myriad_wire::crowd::message::{CrowdHead, Form, Happening};
 use myriad_wire::fabric::{CrowdRecord, EventRecord};
 use myriad_wire::{LaneHandle, Slot, SubjectRef, Tick, codec};
 use numbers::Numbers;
 use pieces::{Messages, PieceId, Pieces};
 use roster::Roster;
 use tracks::Tracks;
+pub(crate) use tracks::Waiting;
 
 /// Bytes of happenings in one record, if it has more than one: clients are told as many records as they have room for.
 const EVENT_PIECE_BYTES: usize = 256;
@@ -69,14 +75,13 @@ pub(crate) struct EventPiece {
     count: u32,
 }
 
-/// An event of the frame that is being applied.
+/// An event of one of this turn's frames.
 #[derive(Clone, Copy, Debug)]
 struct Happened {
-    lane: usize,
-    slot: Slot,
+    subject: SubjectRef,
     /// The class of the entity when it happened.
     layers: u32,
-    /// The entity's track before the frame's records, and from [`Crowd::apply`] on that whose clients are told.
+    /// The entity's track before the frame's records, and from [`Crowd::settle`] on that whose clients are told.
     track: Option<u32>,
     start: usize,
     end: usize,
@@ -87,11 +92,10 @@ struct Happened {
 pub(crate) struct LaneNow<'a> {
     /// The lane's number.
     pub(crate) number: usize,
-    pub(crate) handle: LaneHandle,
     /// The frame is a keyframe: what was known of the lane is void.
     pub(crate) is_keyframe: bool,
-    /// By slot, as of the end of the frame.
-    pub(crate) lives: &'a [Life],
+    /// The handles of the frame's issuers.
+    pub(crate) issuers: &'a [Option<LaneHandle>],
 }
 
 impl Crowd {
@@ -127,7 +131,7 @@ impl Crowd {
     }
 
     /// Something happened to a subject of class `layers`, which is sound to tell.
-    pub(crate) fn put_event(&mut self, lane: usize, subject: SubjectRef, layers: u32, event: &EventRecord) {
+    pub(crate) fn put_event(&mut self, subject: SubjectRef, layers: u32, event: &EventRecord) {
         let start = self.happenings.len();
         // As `Happening` is encoded, without a copy of it.
         codec::encode_into(
@@ -135,10 +139,9 @@ impl Crowd {
             &mut self.happenings,
         );
         self.happened.push(Happened {
-            lane,
-            slot: subject.slot,
+            subject,
             layers,
-            track: self.tracks.of(lane, subject.slot),
+            track: self.tracks.of(subject.lane, subject.slot),
             start,
             end: self.happenings.len(),
         });
@@ -166,14 +169,17 @@ impl Crowd {
             // The same keyframe would be no better: then the next one is waited for.
             return !lane.is_keyframe;
         }
-        self.tracks.look_at_members(lane.number, lane.lives);
-        let tracks = &self.tracks;
-        let of_lane = |happened: &&mut Happened| happened.lane == lane.number;
-        for happened in self.happened.iter_mut().filter(of_lane) {
-            // Last words are told to those who were told of the entity; they are in no track any more.
-            happened.track = tracks.of(lane.number, happened.slot).or(happened.track);
-        }
         false
+    }
+
+    /// Whether members of some track have their names of this issuer.
+    pub(crate) fn has_tracks_of(&self, issuer: LaneHandle) -> bool {
+        self.tracks.has_tracks_of(issuer)
+    }
+
+    /// The issuer's handle is given up.
+    pub(crate) fn forget_issuer(&mut self, issuer: LaneHandle) {
+        self.tracks.forget_issuer(issuer);
     }
 
     fn void(&mut self, lane: usize) {
@@ -184,24 +190,39 @@ impl Crowd {
 
     /// `None` if it can't be applied.
     fn take(&mut self, lane: &LaneNow<'_>, record: &CrowdRecord) -> Option<()> {
+        let issuer = lane.issuers.get(usize::from(record.issuer.0)).copied().flatten();
         let number = match record.form {
-            Form::Delta => self.tracks.change(lane.number, self.tick, record)?,
-            Form::Keyframe => self.tracks.start(lane.number, lane.handle, self.tick, record)?,
+            Form::Delta => self.tracks.change(lane.number, issuer?, self.tick, record)?,
+            Form::Keyframe => self.tracks.start(lane.number, issuer?, self.tick, record)?,
             Form::Drop => return self.tracks.end(lane.number, record),
             Form::Events => return None,
         };
-        let piece = self.pieces.put(&Record {
-            lane: lane.handle,
-            track: record.track,
-            form: record.form,
-            bytes: &record.bytes,
-        });
+        let told = self.tracks.record(number, record.form, &record.bytes);
+        let piece = self.pieces.put(&told);
         self.tracks.tell(number, piece, record.form == Form::Keyframe);
         Some(())
     }
 
-    /// All frames of this turn were applied.
-    pub(crate) fn settle(&mut self, counters: &mut Counters) {
+    /// All frames of this turn were applied; these are in transit, these are the lives by issuer and slot, and of these it is
+    /// known that they ended after they had been handed off.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        waiting: impl Iterator<Item = Waiting>,
+        lives: impl Fn(LaneHandle) -> &'a [Life],
+        is_over: impl Fn(SubjectRef) -> bool,
+        counters: &mut Counters,
+    ) {
+        self.tracks.find_left(&lives);
+        for number in self.tracks.keep_waiting(self.tick, waiting) {
+            let piece = self.keyframe(number);
+            self.tracks.tell(number, piece, true);
+        }
+        self.tracks.look_at_members(lives, is_over);
+        let tracks = &self.tracks;
+        for Happened { subject, track, .. } in &mut self.happened {
+            // Last words are told to those who were told of the entity; they are in no track any more.
+            *track = tracks.of(subject.lane, subject.slot).or(*track);
+        }
         self.roster.begin();
         for (number, track) in self.tracks.living() {
             match track.bounds() {
@@ -248,9 +269,9 @@ impl Crowd {
         }
     }
 
-    /// The number of the track that has `slot`.
-    pub(crate) fn track_of(&self, lane: usize, slot: Slot) -> Option<u32> {
-        self.tracks.of(lane, slot)
+    /// The number of the track that has the slot of this name.
+    pub(crate) fn track_of(&self, name: SubjectRef) -> Option<u32> {
+        self.tracks.of(name.lane, name.slot)
     }
 
     /// What happened in a track, as records.

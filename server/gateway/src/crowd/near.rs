@@ -60,7 +60,7 @@ impl NearIndex {
         }
         self.clear();
         for &lane in lanes {
-            for (number, track) in mirror.lanes()[lane].tracks().iter().enumerate() {
+            for (number, track) in mirror.lanes()[lane].near().tracks().iter().enumerate() {
                 self.put(lane, number, track.layers, track.members, track.bounds);
             }
         }

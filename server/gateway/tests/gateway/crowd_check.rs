@@ -1,6 +1,7 @@
 //! What all tests of crowds need: rigs, and whether a client holds what it must.
 
 use crate::crowd_client::same;
+use crate::crowd_lane::LaneTrack;
 use crate::lane::{Entity, RADIUS_AOI};
 use crate::rig::{Rig, config};
 use myriad_gateway::GatewayConfig;
@@ -25,6 +26,13 @@ pub(crate) fn rig(config: GatewayConfig) -> Rig {
     })
 }
 
+/// A lane's track, as it is, of whose members a client was told.
+pub(crate) fn truth<'a>(rig: &'a Rig, track: &Track) -> &'a LaneTrack {
+    let mut tracks = rig.lanes().flat_map(|lane| lane.crowd.tracks.values());
+    let truth = tracks.find(|truth| truth.track.names() == track.names());
+    truth.unwrap_or_else(|| panic!("no lane has a track of {:?}", track.names()))
+}
+
 /// From a place to the box around a track's members.
 pub(crate) fn distance2(rig: &Rig, track: &Track, from: [i32; 3]) -> i64 {
     let members = track.names().iter();
@@ -46,7 +54,7 @@ pub(crate) fn check(rig: &Rig, client: usize) {
     let own = rig.lane.slot_of(&rig.clients[client].account).unwrap();
     let from = rig.lane.entities[&own].position.to_aoi();
     for ((_, id), track) in &model.tracks {
-        let truth = &rig.lane.crowd.tracks[id];
+        let truth = truth(rig, track);
         assert!(same(track, &truth.track, rig.lane.tick), "{id:?}");
         assert_ne!(truth.layers() & sees, 0, "{id:?} is not to be seen");
         let distance2 = distance2(rig, track, from);

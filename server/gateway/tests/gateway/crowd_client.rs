@@ -3,14 +3,16 @@
 use bytes::Bytes;
 use myriad_wire::codec::{self, LENGTH_BYTES};
 use myriad_wire::crowd::message::{CrowdHead, Form, Happening, take_head, take_record};
-use myriad_wire::crowd::{Track, TrackId};
+use myriad_wire::crowd::{Name, Track, TrackId};
 use myriad_wire::limits::SERVER_MESSAGE_BYTES_MAX;
-use myriad_wire::{LaneHandle, Slot, Tick};
-use std::collections::BTreeMap;
+use myriad_wire::{LaneHandle, Slot, SubjectRef, Tick};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub(crate) struct CrowdModel {
     pub(crate) tracks: BTreeMap<(LaneHandle, TrackId), Track>,
+    /// Who is in two tracks: the same life in both.
+    pub(crate) in_two: BTreeSet<SubjectRef>,
     /// Has all tracks in reach since it began.
     pub(crate) complete: bool,
     pub(crate) begins: u32,
@@ -70,6 +72,17 @@ impl CrowdModel {
             }
         }
         self.complete |= head.complete;
+        self.in_two.clear();
+        let mut named = BTreeMap::new();
+        for ((lane, _), track) in &self.tracks {
+            for name in track.names() {
+                let Some(other) = named.insert((*lane, name.slot), *name) else {
+                    continue;
+                };
+                assert_eq!(other, *name, "two lives of a slot are in view");
+                self.in_two.insert(subject(*lane, *name));
+            }
+        }
         let told = self.forms(Form::Delta);
         let ends = self.forms(Form::Drop);
         assert!(
@@ -77,6 +90,29 @@ impl CrowdModel {
             "what changed in a track is not told to whom it is dropped for: it may be hidden"
         );
         head.begins
+    }
+
+    pub(crate) fn track(&self, id: TrackId) -> &Track {
+        let mut tracks = self.tracks.iter();
+        tracks.find(|((_, other), _)| *other == id).unwrap().1
+    }
+
+    /// Who is in some track.
+    pub(crate) fn names(&self) -> BTreeSet<SubjectRef> {
+        let tracks = self.tracks.iter();
+        let names = tracks.flat_map(|((lane, _), track)| track.names().iter().map(|name| (*lane, *name)));
+        names.map(|(lane, name)| subject(lane, name)).collect()
+    }
+
+    /// The tracks that hold a life.
+    pub(crate) fn tracks_of(&self, who: SubjectRef) -> Vec<TrackId> {
+        let holds =
+            |lane: LaneHandle, track: &Track| track.names().iter().any(|name| subject(lane, *name) == who);
+        let tracks = self
+            .tracks
+            .iter()
+            .filter(|((lane, _), track)| holds(*lane, track));
+        tracks.map(|((_, id), _)| *id).collect()
     }
 
     pub(crate) fn has(&self, slot: u32) -> bool {
@@ -88,6 +124,14 @@ impl CrowdModel {
     pub(crate) fn forms(&self, form: Form) -> Vec<TrackId> {
         let of_form = self.records.iter().filter(|record| record.0 == form);
         of_form.map(|record| record.1).collect()
+    }
+}
+
+fn subject(lane: LaneHandle, name: Name) -> SubjectRef {
+    SubjectRef {
+        lane,
+        slot: name.slot,
+        generation: name.generation,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::lane::Entity;
 use myriad_wire::crowd::message::Form;
-use myriad_wire::crowd::{Join, Name, Track, TrackId, cell_of};
-use myriad_wire::fabric::CrowdRecord;
-use myriad_wire::{KindId, Slot, Tick};
+use myriad_wire::crowd::{Join, Name, Track, TrackId, origin_near, told_cell_of};
+use myriad_wire::fabric::{CrowdRecord, Issuer};
+use myriad_wire::{KindId, LaneEpoch, Slot, Tick};
 use std::collections::BTreeMap;
 
 /// Every so many ticks a track is told.
@@ -16,8 +16,8 @@ const REST_TICKS: u64 = 64;
 
 /// Class and place.
 type Tile = (u32, i32, i32);
-/// With the part of the slots, so that no track overflows.
-type Key = (Tile, u32);
+/// With the issuer, and the part of the slots, so that no track overflows.
+type Key = (Tile, Issuer, u32);
 
 #[derive(Default)]
 pub(crate) struct CrowdTracks {
@@ -42,6 +42,7 @@ impl LaneTrack {
 
     fn record(&self, track: TrackId, form: Form, bytes: Vec<u8>) -> CrowdRecord {
         CrowdRecord {
+            issuer: self.key.1,
             track,
             layers: self.layers(),
             form,
@@ -55,16 +56,20 @@ impl CrowdTracks {
         &mut self,
         tick: Tick,
         entities: &BTreeMap<u32, Entity>,
+        issuers: &[LaneEpoch],
         full: bool,
     ) -> Vec<CrowdRecord> {
         let mut tiles: BTreeMap<Key, BTreeMap<Slot, &Entity>> = BTreeMap::new();
-        for (slot, entity) in entities {
+        for entity in entities.values() {
+            let issuer = issuers.iter().position(|issuer| *issuer == entity.issuer);
+            let issuer = Issuer(issuer.unwrap() as u16);
             let by_place = |entity: &Entity| {
                 let (x, z) = (entity.position.x >> TILE_SHIFT, entity.position.z >> TILE_SHIFT);
                 (entity.layers, x, z)
             };
-            let tile = (self.tile_of.unwrap_or(by_place)(entity), slot >> 8);
-            tiles.entry(tile).or_default().insert(Slot(*slot), entity);
+            let tile = self.tile_of.unwrap_or(by_place)(entity);
+            let key = (tile, issuer, entity.slot >> 8);
+            tiles.entry(key).or_default().insert(Slot(entity.slot), entity);
         }
         let mut records = Vec::new();
         self.tracks.retain(|id, track| {
@@ -86,7 +91,8 @@ impl CrowdTracks {
         for (key, members) in tiles {
             let id = self.free_id(tick);
             let first = members.values().next().unwrap();
-            let track = Track::new(cell_of(first.position), first.generation, KindId(0));
+            let origin = origin_near(told_cell_of(first.position));
+            let track = Track::new(origin, first.generation, KindId(0));
             let mut track = LaneTrack { key, track };
             tell(&mut track.track, tick, &members, false, &mut Vec::new());
             let mut bytes = Vec::new();
@@ -147,11 +153,14 @@ fn tell(
                 generation: member.generation,
                 kind: KindId(0),
             },
-            cell: cell_of(member.position),
+            cell: told_cell_of(member.position),
             before: None,
         })
         .collect();
-    let cells: Vec<[i32; 3]> = members.values().map(|member| cell_of(member.position)).collect();
+    let cells: Vec<[i32; 3]> = members
+        .values()
+        .map(|member| told_cell_of(member.position))
+        .collect();
     if leaves.is_empty() && joins.is_empty() && !is_due {
         return false;
     }

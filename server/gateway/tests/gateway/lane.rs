@@ -1,25 +1,25 @@
-//! A lane by hand: entities that tests move, sessions that get avatars, frames and routes as a lane publishes them.
+//! A lane by hand: entities that tests move, sessions that get avatars, routes as a lane publishes them; `frame` makes its
+//! frames.
+
+mod frame;
 
 use bytes::Bytes;
-use myriad_wire::client::{CommandResult, Rules};
+use myriad_wire::client::{Command, CommandResult};
 use myriad_wire::fabric::{
-    AttachedRoute, Avatar, ChangeRecord, Envelope, EventRecord, Frame, JoinRecord, Keyframe, LayersRecord,
-    LeaveRecord, Report, RoleId, Route, RouteState, Routes, ToGateway, TrackRecord,
+    AttachedRoute, Avatar, ChangeRecord, Envelope, EventRecord, Issuer, LayersRecord, LeaveRecord, Report,
+    RoleId, Route, RouteState, Routes, ToGateway,
 };
 use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::link::Link;
 use myriad_wire::payload::OwnRecord;
-use myriad_wire::schema::{Audience, KindSchema, PropertySchema};
-use myriad_wire::track::{LEVELS, Level, Told, encode_chunks};
-use myriad_wire::value::{PropertyList, ValueType};
+use myriad_wire::value::PropertyList;
 use myriad_wire::{
-    CloseReason, CommandSeq, EntityId, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch,
-    LaneId, Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceClock, SpaceId, Tick, Value, WirePos,
-    codec,
+    CloseReason, CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, Incarnation, IntentSeq,
+    LaneEpoch, LaneId, Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, codec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::crowd_lane::{CROWD_PERIOD, CrowdTracks};
+use crate::crowd_lane::CrowdTracks;
 
 pub(crate) const SPACE: SpaceId = SpaceId(1);
 pub(crate) const GATEWAY: GatewayId = GatewayId(7);
@@ -27,9 +27,15 @@ pub(crate) const GATEWAY: GatewayId = GatewayId(7);
 pub(crate) const RADIUS_AOI: u32 = 40 * 32;
 /// Side of the squares that share a track: 16 m.
 const TILE_SHIFT: u32 = 14;
+/// Where [`TestLane::entities`] has those with another lane's names.
+const FOREIGN: u32 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Entity {
+    /// Who gave the name.
+    pub(crate) issuer: LaneEpoch,
+    pub(crate) slot: u32,
+    pub(crate) hop: Hop,
     pub(crate) generation: Generation,
     pub(crate) entity: EntityId,
     pub(crate) layers: u32,
@@ -45,7 +51,14 @@ pub(crate) struct Seat {
     pub(crate) epoch: SessionEpoch,
     pub(crate) applied: IntentSeq,
     pub(crate) answered: CommandSeq,
-    announce: bool,
+    pub(crate) announce: bool,
+    /// The next routes say that it goes there.
+    pub(crate) moves_to: Option<LaneId>,
+    /// The epoch in the lane that it came from.
+    former: Option<SessionEpoch>,
+    /// The last command taken, and those taken that have not had their effect.
+    taken: CommandSeq,
+    pub(crate) queue: Vec<Command>,
     owner: PropertyList,
     results: Vec<CommandResult>,
 }
@@ -63,6 +76,7 @@ pub(crate) struct TestLane {
     pub(crate) epoch: LaneEpoch,
     pub(crate) tick: Tick,
     pub(crate) wants_full: bool,
+    /// By slot; those with another lane's names from [`FOREIGN`] on.
     pub(crate) entities: BTreeMap<u32, Entity>,
     pub(crate) seats: BTreeMap<SessionId, Seat>,
     pub(crate) births: BTreeMap<String, Birth>,
@@ -70,7 +84,7 @@ pub(crate) struct TestLane {
     pub(crate) reports: Vec<Report>,
     /// Commands in the order in which they were applied.
     pub(crate) commands: Vec<(SessionId, CommandSeq)>,
-    /// Do not answer commands.
+    /// Leave commands in their queue.
     pub(crate) mute: bool,
     pub(crate) crowd: CrowdTracks,
     /// Publish no crowd tracks.
@@ -82,6 +96,14 @@ pub(crate) struct TestLane {
     generations: Vec<u16>,
     entities_made: u64,
     attachments: u32,
+    /// Whose names are told.
+    issuers: Vec<LaneEpoch>,
+    /// Whom other lanes have now.
+    gone: Vec<LeaveRecord>,
+    /// Where the avatars of accounts are that are not here.
+    pub(crate) elsewhere: BTreeMap<String, LaneId>,
+    /// Sessions that are told so in the next routes.
+    sent_away: Vec<(SessionId, LaneId)>,
     joins: BTreeSet<u32>,
     changes: Vec<ChangeRecord>,
     pub(crate) layers: Vec<LayersRecord>,
@@ -114,6 +136,10 @@ impl TestLane {
             generations: Vec::new(),
             entities_made: 0,
             attachments: 0,
+            issuers: vec![LaneEpoch(epoch)],
+            gone: Vec::new(),
+            elsewhere: BTreeMap::new(),
+            sent_away: Vec::new(),
             joins: BTreeSet::new(),
             changes: Vec::new(),
             layers: Vec::new(),
@@ -133,13 +159,22 @@ impl TestLane {
     }
 
     pub(crate) fn spawn(&mut self, position: Pos, layers: u32) -> u32 {
-        let slot = (0..).find(|slot| !self.entities.contains_key(slot)).unwrap();
+        // Whoever is elsewhere keeps the name.
+        let is_away = |slot: &u32| {
+            let own = self.gone.iter().filter(|gone| gone.issuer == Issuer(0));
+            own.into_iter().any(|gone| gone.slot.0 == *slot)
+        };
+        let is_free = |slot: &u32| !self.entities.contains_key(slot) && !is_away(slot);
+        let slot = (0..).find(is_free).unwrap();
         self.entities_made += 1;
         if self.generations.len() <= slot as usize {
             self.generations.resize(slot as usize + 1, 0);
         }
         self.generations[slot as usize] += 1;
         let entity = Entity {
+            issuer: self.epoch,
+            slot,
+            hop: Hop(0),
             generation: Generation(self.generations[slot as usize]),
             entity: EntityId::new(Incarnation(self.incarnation), self.entities_made),
             layers,
@@ -156,43 +191,122 @@ impl TestLane {
     }
 
     pub(crate) fn despawn(&mut self, slot: u32) {
+        let (issuer, name) = self.named(slot);
+        let is_it = |other: (Issuer, Slot)| other == (issuer, name);
+        self.layers.retain(|record| !is_it((record.issuer, record.slot)));
+        self.changes.retain(|record| !is_it((record.issuer, record.slot)));
         let entity = self.entities.remove(&slot).unwrap();
-        self.layers.retain(|record| record.slot.0 != slot);
-        self.changes.retain(|record| record.slot.0 != slot);
-        if !self.joins.remove(&slot) {
+        // Of one that came from another lane there is something to end.
+        if !self.joins.remove(&slot) || entity.hop > Hop(0) {
             self.leaves.push(LeaveRecord {
-                slot: Slot(slot),
+                issuer,
+                slot: name,
                 generation: entity.generation,
+                hop: entity.hop,
+                to: None,
             });
         } else {
-            self.events.retain(|event| event.slot.0 != slot);
+            self.events.retain(|event| !is_it((event.issuer, event.slot)));
         }
+    }
+
+    /// How records name the entity.
+    fn named(&self, key: u32) -> (Issuer, Slot) {
+        let entity = &self.entities[&key];
+        let place = self.issuers.iter().position(|issuer| *issuer == entity.issuer);
+        (Issuer(place.unwrap() as u16), Slot(entity.slot))
+    }
+
+    /// The next frames say that `to` has the entity: this one's that it is gone, the other's that it came. An avatar's
+    /// session goes along. Answers where it is there.
+    pub(crate) fn hand_off(&mut self, key: u32, to: &mut TestLane) -> u32 {
+        self.let_go(key, to.id);
+        let mut entity = self.entities.remove(&key).unwrap();
+        entity.hop.0 += 1;
+        let there = to.adopt(entity);
+        let session = self.seats.iter().find(|(_, seat)| seat.slot == key);
+        if let Some(session) = session.map(|(session, _)| *session) {
+            let mut seat = self.seats.remove(&session).unwrap();
+            (seat.slot, seat.announce, seat.moves_to) = (there, true, None);
+            // What was sent under the epoch before may be lost, so the gateway is to send it again.
+            to.attachments = to.attachments.max(seat.epoch.0) + 1;
+            seat.former = Some(std::mem::replace(&mut seat.epoch, SessionEpoch(to.attachments)));
+            to.births.insert(seat.account.clone(), self.birth(&seat.account));
+            self.elsewhere.insert(seat.account.clone(), to.id);
+            to.elsewhere.remove(&seat.account);
+            to.seats.insert(session, seat);
+        }
+        there
+    }
+
+    /// The next frame says that `to` has the entity, and it does not.
+    pub(crate) fn let_go(&mut self, key: u32, to: LaneId) {
+        let (issuer, slot) = self.named(key);
+        let leave = LeaveRecord {
+            issuer,
+            slot,
+            generation: self.entities[&key].generation,
+            hop: self.entities[&key].hop,
+            to: Some(to),
+        };
+        self.joins.remove(&key);
+        self.leaves.push(leave);
+        self.gone.push(leave);
+    }
+
+    /// The next routes say that the session is to be attached at `lane`.
+    pub(crate) fn send_away(&mut self, session: SessionId, lane: LaneId) {
+        self.sent_away.push((session, lane));
+    }
+
+    /// Whether the entity came since the last frame. A lane says that it came before it says anything else of it.
+    pub(crate) fn is_new(&self, key: u32) -> bool {
+        self.joins.contains(&key)
+    }
+
+    /// The next frame says that the entity came.
+    pub(crate) fn adopt(&mut self, entity: Entity) -> u32 {
+        let own = (entity.issuer == self.epoch).then_some(entity.slot);
+        let free = (FOREIGN..).find(|key| !self.entities.contains_key(key));
+        let key = own.or(free).unwrap();
+        if !self.issuers.contains(&entity.issuer) {
+            self.issuers.push(entity.issuer);
+        }
+        self.gone.retain(|gone| {
+            (self.issuers[usize::from(gone.issuer.0)], gone.slot.0) != (entity.issuer, entity.slot)
+        });
+        self.entities.insert(key, entity);
+        self.joins.insert(key);
+        key
     }
 
     pub(crate) fn set_layers(&mut self, slot: u32, layers: u32) {
         self.entities.get_mut(&slot).unwrap().layers = layers;
-        self.layers.push(LayersRecord {
-            slot: Slot(slot),
-            layers,
-        });
+        let (issuer, slot) = self.named(slot);
+        self.layers.push(LayersRecord { issuer, slot, layers });
     }
 
     pub(crate) fn change(&mut self, slot: u32, value: Value) {
         let property = (PropertyIndex(0), value);
-        let again = self.changes.iter().any(|record| record.slot.0 == slot);
+        let name = self.named(slot);
+        let is_it = |record: &ChangeRecord| (record.issuer, record.slot) == name;
+        let again = self.changes.iter().any(is_it);
         let entity = self.entities.get_mut(&slot).unwrap();
         entity.properties[0] = property.clone();
         entity.version = entity.version.wrapping_add(u8::from(!again));
-        self.changes.retain(|record| record.slot.0 != slot);
+        self.changes.retain(|record| !is_it(record));
         self.changes.push(ChangeRecord {
-            slot: Slot(slot),
+            issuer: name.0,
+            slot: name.1,
             properties: vec![property],
         });
     }
 
     pub(crate) fn event(&mut self, slot: u32, name: &str) {
+        let (issuer, slot) = self.named(slot);
         self.events.push(EventRecord {
-            slot: Slot(slot),
+            issuer,
+            slot,
             name: name.into(),
             arguments: vec![Value::Int(1)],
         });
@@ -283,6 +397,10 @@ impl TestLane {
             seat.announce = true;
             return;
         }
+        if let Some(lane) = self.elsewhere.get(account) {
+            self.send_away(session, *lane);
+            return;
+        }
         if let Some(reason) = self.ended_before.get(&session) {
             self.ended.push((session, *reason));
             return;
@@ -312,6 +430,10 @@ impl TestLane {
             applied,
             answered,
             announce: true,
+            moves_to: None,
+            former: None,
+            taken: answered,
+            queue: Vec::new(),
             owner: Vec::new(),
             results: Vec::new(),
         };
@@ -323,7 +445,15 @@ impl TestLane {
             let Some(seat) = self.seats.get_mut(&intents.session) else {
                 continue;
             };
-            assert_eq!(seat.epoch, intents.epoch);
+            if seat.epoch == intents.epoch {
+                seat.former = None;
+            } else {
+                assert_eq!(seat.former, Some(intents.epoch));
+                let first = intents.newest.0 - intents.steps.len() as u32;
+                if first > seat.applied.0 {
+                    continue;
+                }
+            }
             let new = (intents.newest.0.saturating_sub(seat.applied.0) as usize).min(intents.steps.len());
             let position = &mut self.entities.get_mut(&seat.slot).unwrap().position;
             for step in &intents.steps[intents.steps.len() - new..] {
@@ -336,22 +466,34 @@ impl TestLane {
             let Some(seat) = self.seats.get_mut(&command.session) else {
                 continue;
             };
-            if command.seq <= seat.answered || command.epoch != seat.epoch || self.mute {
+            if command.seq <= seat.taken || command.epoch != seat.epoch {
                 continue;
             }
-            self.commands.push((command.session, command.seq));
-            seat.answered = command.seq;
-            let refused = (command.name == "no").then(|| "no".to_owned());
-            seat.results.push(CommandResult {
+            seat.taken = command.seq;
+            seat.queue.push(Command {
                 seq: command.seq,
-                refused,
+                name: command.name.clone(),
+                arguments: command.arguments.clone(),
             });
+        }
+        self.run_commands();
+    }
+
+    fn run_commands(&mut self) {
+        for (session, seat) in self.seats.iter_mut().filter(|_| !self.mute) {
+            for Command { seq, name, .. } in seat.queue.drain(..) {
+                self.commands.push((*session, seq));
+                seat.answered = seq;
+                let refused = (name == "no").then(|| "no".to_owned());
+                seat.results.push(CommandResult { seq, refused });
+            }
         }
     }
 
     /// One tick: routes, then the frame.
     pub(crate) fn publish(&mut self) -> Vec<(Envelope, Bytes)> {
         self.tick = self.tick + 1;
+        self.run_commands();
         let full = std::mem::take(&mut self.wants_full);
         let routes = ToGateway::Routes(self.routes(full));
         let frame = ToGateway::Frame(Box::new(self.frame(full)));
@@ -384,6 +526,10 @@ impl TestLane {
                 state: RouteState::Ended(reason),
             })
             .collect();
+        for (session, lane) in std::mem::take(&mut self.sent_away) {
+            let state = RouteState::Elsewhere(lane);
+            sessions.push(Route { session, state });
+        }
         let births: Vec<Birth> = self
             .seats
             .values()
@@ -392,8 +538,12 @@ impl TestLane {
         for ((session, seat), birth) in self.seats.iter_mut().zip(births) {
             let entity = &self.entities[&seat.slot];
             let avatar = Avatar {
-                slot: Slot(seat.slot),
-                generation: entity.generation,
+                name: EntityName {
+                    issuer: entity.issuer,
+                    slot: Slot(entity.slot),
+                    generation: entity.generation,
+                },
+                hop: entity.hop,
                 entity: entity.entity,
                 epoch: seat.epoch,
                 command_seq: seat.answered,
@@ -410,6 +560,7 @@ impl TestLane {
                 },
                 properties: std::mem::take(&mut seat.owner),
                 results: std::mem::take(&mut seat.results),
+                moves_to: seat.moves_to,
             };
             sessions.push(Route {
                 session: *session,
@@ -421,128 +572,6 @@ impl TestLane {
             tick: self.tick,
             full,
             sessions,
-        }
-    }
-
-    fn frame(&mut self, full: bool) -> Frame {
-        let crowd = if self.without_crowd {
-            Vec::new()
-        } else {
-            self.crowd.publish(self.tick, &self.entities, full)
-        };
-        let join = |slot: &u32| {
-            let entity = &self.entities[slot];
-            JoinRecord {
-                slot: Slot(*slot),
-                generation: entity.generation,
-                entity: entity.entity,
-                kind: KindId(0),
-                layers: entity.layers,
-                position: entity.position.to_wire(),
-                properties: entity.properties.clone(),
-                version: entity.version,
-            }
-        };
-        let joins = if full {
-            self.entities.keys().map(join).collect()
-        } else {
-            self.joins.iter().map(join).collect()
-        };
-        Frame {
-            lane: self.id,
-            epoch: self.epoch,
-            tick: self.tick,
-            skipped_ticks: 0,
-            keyframe: full.then(|| self.keyframe()),
-            joins,
-            changes: if full { Vec::new() } else { self.changes.clone() },
-            layers: if full { Vec::new() } else { self.layers.clone() },
-            events: self.events.clone(),
-            leaves: if full { Vec::new() } else { self.leaves.clone() },
-            tracks: self.tracks(),
-            crowd,
-        }
-    }
-
-    fn keyframe(&self) -> Keyframe {
-        let property = |name: &str, value_type, audience| PropertySchema {
-            name: name.into(),
-            value_type,
-            audience,
-        };
-        Keyframe {
-            space: SPACE,
-            clock: SpaceClock::new(1_700_000_000_000_000, 10.0),
-            rules: Rules {
-                bounds_min: Pos {
-                    x: i32::MIN,
-                    y: i32::MIN,
-                    z: i32::MIN,
-                },
-                bounds_max: Pos {
-                    x: i32::MAX,
-                    y: i32::MAX,
-                    z: i32::MAX,
-                },
-                speed_max: 5 * 1024,
-                burst_ms: 500,
-                radius_aoi: 1,
-                crowd_period: CROWD_PERIOD as u32,
-            },
-            kinds: vec![KindSchema {
-                name: "avatar".into(),
-                hash: 1,
-                properties: vec![
-                    property("mood", ValueType::Int, Audience::All),
-                    property("waves", ValueType::Int, Audience::Owner),
-                    property("name", ValueType::Text, Audience::All),
-                ],
-            }],
-        }
-    }
-
-    fn tracks(&self) -> Vec<TrackRecord> {
-        let mut tiles: BTreeMap<(u32, i32, i32), Vec<(Slot, WirePos)>> = BTreeMap::new();
-        for (slot, entity) in &self.entities {
-            let p = entity.position;
-            let tile = (entity.layers, p.x >> TILE_SHIFT, p.z >> TILE_SHIFT);
-            tiles.entry(tile).or_default().push((Slot(*slot), p.to_wire()));
-        }
-        tiles
-            .into_iter()
-            .map(|((layers, ..), members)| self.track(layers, &members))
-            .collect()
-    }
-
-    fn track(&self, layers: u32, members: &[(Slot, WirePos)]) -> TrackRecord {
-        let told: Vec<Told> = members
-            .iter()
-            .map(|&(slot, position)| Told {
-                slot,
-                position,
-                version: self.entities[&slot.0].version,
-                changed: false,
-            })
-            .collect();
-        let bound = |pick: fn(i32, i32) -> i32| {
-            let merge = |a: WirePos, b: WirePos| WirePos {
-                x: pick(a.x, b.x),
-                y: pick(a.y, b.y),
-                z: pick(a.z, b.z),
-            };
-            members.iter().map(|member| member.1).reduce(merge).unwrap()
-        };
-        let mut levels: [Vec<Vec<u8>>; LEVELS] = Default::default();
-        for (k, chunks) in levels.iter_mut().enumerate() {
-            let level = Level::new(k as u8).unwrap();
-            encode_chunks(level, self.tick, &told, |chunk| chunks.push(chunk.to_vec()));
-        }
-        TrackRecord {
-            layers,
-            members: members.len() as u32,
-            low: bound(i32::min),
-            high: bound(i32::max),
-            levels,
         }
     }
 }

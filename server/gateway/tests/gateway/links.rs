@@ -445,7 +445,8 @@ fn several_lanes_are_one_view() {
     let mut config = config();
     config.lanes = vec![LaneId(4), LANE];
     let mut gateway = Gateway::new(config);
-    let mut lanes = [TestLane::new(LANE, 1), TestLane::new(LaneId(4), 1)];
+    let mut lanes = [TestLane::new(LANE, 1), TestLane::new(LaneId(4), 2)];
+    lanes[1].tick = lanes[0].tick;
     lanes[0].spawn(at(1, 0), 1);
     lanes[0].spawn(at(2, 0), 1);
     lanes[1].spawn(at(3, 0), 1);

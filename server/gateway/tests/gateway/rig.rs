@@ -4,18 +4,29 @@ use crate::client::TestClient;
 use crate::lane::{GATEWAY, SPACE, TestLane};
 use bytes::Bytes;
 use myriad_gateway::{ClientInput, ClientOutput, ConnId, Gateway, GatewayConfig, Outputs};
-use myriad_wire::fabric::Envelope;
+use myriad_wire::fabric::{Envelope, RoleId};
 use myriad_wire::{CloseReason, Incarnation, LaneId, SubjectRef};
+use std::collections::BTreeSet;
 
 pub(crate) const LANE: LaneId = LaneId(3);
 
 pub(crate) struct Rig {
     pub(crate) gateway: Gateway,
     pub(crate) lane: TestLane,
+    /// More lanes of the space.
+    pub(crate) others: Vec<TestLane>,
+    /// What these lanes send is held up until they are not late any more.
+    pub(crate) late: BTreeSet<LaneId>,
+    held_up: Vec<(Envelope, Bytes)>,
+    /// Drop what this lane sends.
+    pub(crate) lose_of: Option<LaneId>,
     pub(crate) clients: Vec<TestClient>,
     /// Drop what the lane sends, or what the gateway sends to it.
     pub(crate) lose_frames: bool,
     pub(crate) lose_reports: bool,
+    pub(crate) lose_reports_to: Option<LaneId>,
+    /// Some lane has not noticed that it lost an entity.
+    pub(crate) is_stale: bool,
     out: Outputs,
 }
 
@@ -35,11 +46,37 @@ impl Rig {
         Self {
             gateway: Gateway::new(config),
             lane: TestLane::new(LANE, 1),
+            others: Vec::new(),
+            late: BTreeSet::new(),
+            held_up: Vec::new(),
+            lose_of: None,
             clients: Vec::new(),
             lose_frames: false,
             lose_reports: false,
+            lose_reports_to: None,
+            is_stale: false,
             out: Outputs::default(),
         }
+    }
+
+    /// A rig of two lanes, of which nobody has heard; the first is [`Self::lane`].
+    pub(crate) fn of_two(lanes: [LaneId; 2], config: GatewayConfig) -> Self {
+        let mut rig = Self::with(GatewayConfig {
+            lanes: lanes.into(),
+            ..config
+        });
+        let mut others = lanes
+            .iter()
+            .zip([11, 12])
+            .map(|(lane, epoch)| TestLane::new(*lane, epoch));
+        rig.lane = others.next().unwrap();
+        rig.others = others.collect();
+        rig.others[0].tick = rig.lane.tick;
+        rig
+    }
+
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &TestLane> {
+        std::iter::once(&self.lane).chain(&self.others)
     }
 
     pub(crate) fn connect(&mut self, account: &str) -> usize {
@@ -94,14 +131,38 @@ impl Rig {
         panic!("{account} did not join: {:?}", self.clients[client].closed);
     }
 
-    /// One tick of the lane, then one of the gateway.
+    /// One tick of each lane, then one of the gateway.
     pub(crate) fn step(&mut self) {
-        for message in self.lane.publish() {
-            if !self.lose_frames {
+        self.publish();
+        self.tick();
+    }
+
+    /// One tick of each lane.
+    pub(crate) fn publish(&mut self) {
+        let before = std::mem::take(&mut self.held_up).into_iter();
+        let now = std::iter::once(&mut self.lane).chain(&mut self.others);
+        let messages: Vec<_> = before.chain(now.flat_map(TestLane::publish)).collect();
+        for message in messages.into_iter().filter(|_| !self.lose_frames) {
+            let RoleId::Lane(from) = message.0.from else {
+                panic!("lanes speak")
+            };
+            if self.lose_of == Some(from) {
+                continue;
+            }
+            if self.late.contains(&from) {
+                self.held_up.push(message);
+            } else {
                 self.gateway.handle_fabric(&message.0, message.1);
             }
         }
-        self.tick();
+    }
+
+    /// One tick of each lane, in which the first says that the account's avatar goes to the second.
+    pub(crate) fn publish_moves(&mut self, account: &str) {
+        let to = self.others[0].id;
+        let mut seats = self.lane.seats.values_mut();
+        seats.find(|seat| seat.account == account).unwrap().moves_to = Some(to);
+        self.publish();
     }
 
     /// One tick of the gateway.
@@ -123,11 +184,29 @@ impl Rig {
         for (envelope, body) in reports {
             self.report(&envelope, &body);
         }
+        let all_heard = !self.gateway.frames_ready() && !self.any_late();
+        for client in self.clients.iter().filter(|_| all_heard && !self.is_stale) {
+            let in_two = &client.crowd.in_two;
+            assert!(in_two.is_empty(), "nobody goes from lane to lane: {in_two:?}");
+        }
+    }
+
+    /// Whether the gateway has not heard the last of some lane.
+    fn any_late(&self) -> bool {
+        let status = self.gateway.status();
+        let heard = |lane: &TestLane| {
+            let heard = status.lanes.iter().find(|heard| heard.lane == lane.id);
+            heard.is_some_and(|heard| heard.tick == lane.tick)
+        };
+        !self.lanes().all(heard)
     }
 
     fn report(&mut self, envelope: &Envelope, body: &Bytes) {
-        if !self.lose_reports {
-            self.lane.handle(envelope, body);
+        let lanes = std::iter::once(&mut self.lane).chain(&mut self.others);
+        for lane in lanes.filter(|lane| envelope.to == RoleId::Lane(lane.id)) {
+            if !self.lose_reports && self.lose_reports_to != Some(lane.id) {
+                lane.handle(envelope, body);
+            }
         }
     }
 

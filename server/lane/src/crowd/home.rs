@@ -1,7 +1,7 @@
-//! A track's home: one square of the ground, and one visibility class.
+//! A track's home: one square of the ground, one visibility class, and one issuer of names.
 
-use myriad_wire::Pos;
-use myriad_wire::crowd::{CELL_OFFSET_MAX, CELL_SHIFT, cell_of};
+use myriad_wire::crowd::{CELL_OFFSET_MAX, CELL_SHIFT, origin_near, told_cell_of};
+use myriad_wire::{LaneEpoch, Pos};
 
 /// Side of a home's square, as a shift of position units: 32 m. Larger ones are left by fewer, but their tracks reach
 /// farther out of the sight of those who are told.
@@ -10,15 +10,13 @@ const HOME_SHIFT: u32 = 15;
 const TRACK_SLACK: i32 = 32 * myriad_wire::grid::UNITS_PER_METRE;
 /// Height of a home, as a shift: 4 km. Its middle reaches all of it, and as much again above and below.
 const HEIGHT_SHIFT: u32 = 22;
-/// Farthest cell from zero that is told. Those of the last half metre of the grid are told as this one.
-const CELL_MAX: i32 = (i32::MAX >> CELL_SHIFT) - 1;
-/// Farthest that a track's origin may be from zero.
-const ORIGIN_MAX: i32 = CELL_MAX - CELL_OFFSET_MAX;
 
-/// Ordered by class, then by place.
+/// Ordered by class and issuer, then by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Home {
     layers: u32,
+    /// Who gave the names of all members: in a track they stand as mere slots.
+    issuer: LaneEpoch,
     x: i32,
     z: i32,
     height: i32,
@@ -26,24 +24,26 @@ pub(super) struct Home {
 
 /// The cell that is told of a position.
 pub(super) fn cell(position: Pos) -> [i32; 3] {
-    cell_of(position).map(|axis| axis.clamp(-CELL_MAX, CELL_MAX))
+    told_cell_of(position)
 }
 
 impl Home {
-    /// The one that a position and class belong to.
-    pub(super) fn of(layers: u32, position: Pos) -> Self {
+    /// The one that a position, class and issuer belong to.
+    pub(super) fn of(layers: u32, issuer: LaneEpoch, position: Pos) -> Self {
         Self {
             layers,
+            issuer,
             x: position.x >> HOME_SHIFT,
             z: position.z >> HOME_SHIFT,
             height: position.y >> HEIGHT_SHIFT,
         }
     }
 
-    /// The first and the last that a class could have.
-    pub(super) fn of_class(layers: u32) -> [Self; 2] {
+    /// The first and the last that there could be of this one's class and issuer.
+    pub(super) fn all_like(self) -> [Self; 2] {
         [i32::MIN, i32::MAX].map(|at| Self {
-            layers,
+            layers: self.layers,
+            issuer: self.issuer,
             x: at,
             z: at,
             height: at,
@@ -54,18 +54,21 @@ impl Home {
         self.layers
     }
 
+    pub(super) fn issuer(self) -> LaneEpoch {
+        self.issuer
+    }
+
     /// The origin of its tracks: the cell in its middle, as far as origins may go.
     pub(super) fn origin(self) -> [i32; 3] {
         let middle = |at: i32, shift: u32| {
             let cells = shift - CELL_SHIFT;
             (at << cells) + (1 << (cells - 1))
         };
-        [
+        origin_near([
             middle(self.x, HOME_SHIFT),
             middle(self.height, HEIGHT_SHIFT),
             middle(self.z, HOME_SHIFT),
-        ]
-        .map(|axis: i32| axis.clamp(-ORIGIN_MAX, ORIGIN_MAX))
+        ])
     }
 
     /// Whether a track of this home could hold one of this class in this cell.

@@ -7,12 +7,26 @@ use proptest::prelude::*;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::SeedableRng as _;
 
+/// The lane's own epoch, and that of another whose entities are in the [`World`], too: those with some of the slots from
+/// `OTHERS_FROM` on.
+const ISSUERS: [LaneEpoch; 2] = [LaneEpoch(5), LaneEpoch(9)];
+const OTHERS_FROM: u32 = 600;
+
+fn name_of(slot: u32, generation: u16) -> EntityName {
+    EntityName {
+        issuer: ISSUERS[0],
+        slot: Slot(slot),
+        generation: Generation(generation),
+    }
+}
+
 fn subject(slot: u32, generation: u16, layers: u32, position: Pos) -> Subject {
     Subject {
         handle: Handle {
             slot: Slot(slot),
             generation: Generation(generation),
         },
+        name: name_of(slot, generation),
         entity: EntityId::new(Incarnation(1), u64::from(slot)),
         kind: KindId(slot.is_multiple_of(3).into()),
         layers,
@@ -227,8 +241,10 @@ impl World {
                 self.generation += 1;
                 for i in 0..count {
                     let slot = first + i * gap;
-                    let Err(place) = self.subjects.binary_search_by_key(&Slot(slot), |s| s.handle.slot)
-                    else {
+                    let of = |name: EntityName| (name.issuer, name.slot);
+                    let issuer = ISSUERS[usize::from(slot >= OTHERS_FROM && slot.is_multiple_of(2))];
+                    let key = (issuer, Slot(slot));
+                    let Err(place) = self.subjects.binary_search_by_key(&key, |s| of(s.name)) else {
                         continue;
                     };
                     let position = Pos {
@@ -236,7 +252,8 @@ impl World {
                         z: at.z.saturating_add((i as i32 / 20) * UNITS_PER_METRE),
                         ..at
                     };
-                    let new = subject(slot, self.generation, layers, position);
+                    let mut new = subject(slot, self.generation, layers, position);
+                    new.name.issuer = issuer;
                     self.subjects.insert(place, new);
                 }
             }
@@ -248,12 +265,12 @@ impl World {
                 self.generation += 1;
                 let some = self.some(first, count);
                 for subject in &mut self.subjects[some] {
-                    subject.handle.generation = Generation(self.generation);
+                    subject.name.generation = Generation(self.generation);
                 }
             }
             Act::Walk { by } => {
                 for subject in &mut self.subjects {
-                    let turn = subject.handle.slot.0 % 4;
+                    let turn = subject.name.slot.0 % 4;
                     let [x, z] = [[by, 0], [0, by], [-by / 2, by], [by / 8, 3]][turn as usize];
                     subject.position.x = subject.position.x.saturating_add(x);
                     subject.position.z = subject.position.z.saturating_add(z);
@@ -285,7 +302,8 @@ impl World {
             .iter()
             .map(|subject| (name(subject), home::cell(subject.position)));
         self.history.insert(self.now, cells.collect());
-        self.crowd.tick(self.now, &self.subjects)
+        self.crowd
+            .tick(self.now, &self.subjects, &mut Issuers::of(ISSUERS[0]))
     }
 
     /// That the reader knows everybody once, in a track of the right class, where it was not longer than a period ago.
@@ -321,8 +339,8 @@ impl World {
 
 fn name(subject: &Subject) -> Name {
     Name {
-        slot: subject.handle.slot,
-        generation: subject.handle.generation,
+        slot: subject.name.slot,
+        generation: subject.name.generation,
         kind: subject.kind,
     }
 }
@@ -338,7 +356,7 @@ fn check(period: u64, ids: u32, steps: &[(u64, Vec<Act>)], late: usize) -> Total
         let unseated = world.crowd.totals().unseated - before;
         reader.read(world.now, &records);
         world.check(&reader, unseated);
-        let keyframes = world.crowd.keyframes(world.now);
+        let keyframes = world.crowd.keyframes(world.now, &mut Issuers::of(ISSUERS[0]));
         let of_keyframes = Reader::of_keyframes(world.now, &keyframes);
         assert_eq!(of_keyframes.whole(world.now), reader.whole(world.now));
         if let Some(newcomer) = &mut newcomer {
@@ -603,7 +621,7 @@ fn measure(walkers: usize, seconds: u64) -> Statistic {
         }
         now = now + 1;
         walkers.step(&mut subjects);
-        let records = crowd.tick(now, &subjects);
+        let records = crowd.tick(now, &subjects, &mut Issuers::of(ISSUERS[0]));
         records_told += records.len();
         reader.read(now, &records);
     }

@@ -1,9 +1,10 @@
 //! Ingest: what arrived since the last tick takes effect, in the order in which it came.
 
 use crate::lane::{Arrived, Lane};
+use crate::stages::handoff;
 use myriad_storage::{SaveOutcome, StorageReply};
 use myriad_wire::codec;
-use myriad_wire::fabric::{Attach, Detach, Report};
+use myriad_wire::fabric::{Attach, Detach, Report, RoleId};
 use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::{GatewayId, SessionId, Tick};
 use std::collections::BTreeSet;
@@ -20,9 +21,39 @@ pub(crate) enum Wish {
 }
 
 pub(crate) fn ingest(lane: &mut Lane, now: Tick) {
-    for arrived in std::mem::take(&mut lane.inbox) {
+    let from_lane = |arrived: &Arrived| {
+        matches!(
+            arrived,
+            Arrived::Message {
+                from: RoleId::Lane(_),
+                ..
+            }
+        )
+    };
+    let inbox = std::mem::take(&mut lane.inbox);
+    let (from_lanes, others): (Vec<Arrived>, Vec<Arrived>) = inbox.into_iter().partition(from_lane);
+    for arrived in from_lanes {
+        if let Arrived::Message {
+            from: RoleId::Lane(from),
+            header,
+            body,
+        } = arrived
+        {
+            handoff::take_message(lane, from, header, &body);
+        }
+    }
+    handoff::take_parcels(lane, now);
+    for arrived in others {
         match arrived {
-            Arrived::Message { from, header, body } => {
+            Arrived::Message {
+                from: RoleId::Lane(_),
+                ..
+            } => unreachable!("taken above"),
+            Arrived::Message {
+                from: RoleId::Gateway(from),
+                header,
+                body,
+            } => {
                 let reader = lane.readers.heard(from, lane.config.incarnation, now);
                 let verdict = reader.link.handle(header);
                 if verdict.resync {
@@ -62,7 +93,10 @@ fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
     for intents in &report.intents {
         match lane.avatars.steered_by(intents.session, intents.epoch) {
             Some(session) => session.queue_intents(intents, &mut lane.counters),
-            None => lane.counters.repeated += intents.steps.len() as u64,
+            None => match lane.avatars.steered_before(intents.session, intents.epoch) {
+                Some(session) => session.queue_early_intents(intents, &mut lane.counters),
+                None => lane.counters.repeated += intents.steps.len() as u64,
+            },
         }
     }
     for command in report.commands {

@@ -64,10 +64,10 @@ pub(crate) fn interest(lane: &mut Lane) {
     };
     let changes = lane.space.changes();
     let mut gone: BTreeMap<u32, Handle> = BTreeMap::new();
-    for handle in changes.leaves() {
-        let slot = handle.slot.0;
+    for left in changes.leaves() {
+        let slot = left.handle.slot.0;
         if known.remove(&slot).is_some() {
-            gone.insert(slot, *handle);
+            gone.insert(slot, left.handle);
             engine.remove_subject(SubjectId(slot));
             if engine.observer(ObserverId(slot)).is_some() {
                 engine.remove_observer(ObserverId(slot));

@@ -82,10 +82,10 @@ impl Mirror {
         }
         assert_eq!(members.len(), truth.entities.len());
         for entity in &truth.entities {
-            let (generation, layers, cell, age) = members[&entity.slot];
-            assert_eq!((generation, layers), (entity.generation, entity.layers));
+            let (generation, layers, cell, age) = members[&entity.name.slot];
+            assert_eq!((generation, layers), (entity.name.generation, entity.layers));
             assert!(age > 0 || cell == cell_of(entity.position));
-            assert_eq!(self.lives[&entity.slot].0, entity.generation);
+            assert_eq!(self.lives[&entity.name.slot].0, entity.name.generation);
         }
     }
 }
@@ -143,7 +143,7 @@ fn readers_of_deltas_and_of_keyframes_hold_the_same_tracks_and_versions() {
     }
     assert_eq!(mirrors[0].keyframes, 1);
     assert!(mirrors[1].keyframes > 5);
-    assert_eq!(mirrors[0].lives[&ada.slot], (ada.generation, 39));
+    assert_eq!(mirrors[0].lives[&ada.name.slot], (ada.name.generation, 39));
     assert_eq!(mirrors[0].lives.len(), 2, "bob has left");
     let counters = rig.counters();
     assert_eq!((counters.crowd_joins, counters.crowd_unseated), (3, 0));
@@ -167,7 +167,7 @@ fn a_changed_version_is_told_in_two_ticks_and_then_in_turn() {
         for track in &rig.gateways[0].frames.last().expect("a frame").tracks {
             for chunk in &track.levels[0] {
                 let own = |state: myriad_wire::track::State| {
-                    if state.slot == ada.slot {
+                    if state.slot == ada.name.slot {
                         told = state.version;
                     }
                 };
@@ -176,7 +176,7 @@ fn a_changed_version_is_told_in_two_ticks_and_then_in_turn() {
         }
         told
     };
-    let turn = |rig: &Rig| (rig.now.0 + u64::from(ada.slot.0)).is_multiple_of(8);
+    let turn = |rig: &Rig| (rig.now.0 + u64::from(ada.name.slot.0)).is_multiple_of(8);
     for _ in 0..10 {
         rig.tick(vec![(0, Report::default())]);
         assert_eq!(told(&rig), turn(&rig).then_some(0));

@@ -208,7 +208,7 @@ fn frames_say_where_the_truth_says_everything_is() {
         let expected = truth
             .entities
             .iter()
-            .map(|entity| (entity.slot, entity.position.to_wire().centre()));
+            .map(|entity| (entity.name.slot, entity.position.to_wire().centre()));
         assert!(decoded.into_iter().eq(expected));
     }
 }

@@ -1,6 +1,7 @@
 //! A lane between hand-made gateways and storage in memory.
 
 use bytes::Bytes;
+use myriad_cluster::Partition;
 use myriad_lane::{Config, Counters, Lane, Output};
 use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
 use myriad_storage::{MemoryStorage, StorageReply, StorageRequest, serve};
@@ -15,13 +16,13 @@ use myriad_wire::{
     CommandSeq, EntityId, GatewayId, Incarnation, IntentSeq, LaneEpoch, LaneId, Pos, SessionId, SpaceClock,
     SpaceId, Tick, Value, codec,
 };
-use myriad_world::{Space, SpaceConfig};
+use myriad_world::{Origin, Space, SpaceConfig};
 
 pub(crate) const LANE: LaneId = LaneId(1);
 pub(crate) const EPOCH: LaneEpoch = LaneEpoch(7);
 pub(crate) const METRE: i32 = 1024;
 
-const GAME: &str = r#"
+pub(crate) const GAME: &str = r#"
 myriad.kind("guard", {
     notice = 10,
     properties = {
@@ -79,7 +80,13 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn send(&mut self, lane: &mut Lane, mut report: Report) {
+    pub(crate) fn send(&mut self, lane: &mut Lane, report: Report) {
+        let (envelope, body) = self.report(LANE, report);
+        lane.handle_message(&envelope, body);
+    }
+
+    /// The report as it travels to a lane.
+    pub(crate) fn report(&mut self, to: LaneId, mut report: Report) -> (Envelope, Bytes) {
         self.attached.extend(report.attach.iter().cloned());
         if std::mem::take(&mut self.resync) {
             report.full = true;
@@ -87,11 +94,11 @@ impl Gateway {
         }
         let from = RoleId::Gateway(self.id);
         let envelope = Envelope {
-            to: RoleId::Lane(LANE),
+            to: RoleId::Lane(to),
             from,
             link: self.link.stamp(),
         };
-        lane.handle_message(&envelope, codec::encode(&report).into());
+        (envelope, codec::encode(&report).into())
     }
 
     pub(crate) fn receive(&mut self, envelope: &Envelope, body: &Bytes) {
@@ -121,9 +128,74 @@ impl Gateway {
     pub(crate) fn attached(&self, session: u64) -> &myriad_wire::fabric::AttachedRoute {
         match &self.route(session).expect("a route for the session").state {
             RouteState::Attached(route) => route,
-            RouteState::Ended(reason) => panic!("the session ended: {reason:?}"),
+            other => panic!("the session is not attached: {other:?}"),
         }
     }
+}
+
+pub(crate) fn origin(config: &Config) -> Origin {
+    Origin {
+        incarnation: config.incarnation,
+        share: 0,
+        epoch: config.epoch,
+    }
+}
+
+/// The tick before the first.
+pub(crate) const START: Tick = Tick(100);
+
+/// A lane of a space of 100 m x 100 m around the origin.
+pub(crate) fn lane(
+    lane: LaneId,
+    epoch: LaneEpoch,
+    partition: Partition,
+    game: &str,
+    entities_max: u32,
+) -> Lane {
+    let clock = SpaceClock::new(1_000_000, 10.0);
+    let bounds = Pos {
+        x: 50 * METRE,
+        y: 0,
+        z: 50 * METRE,
+    };
+    let bounds_min = Pos {
+        x: -bounds.x,
+        y: 0,
+        z: -bounds.z,
+    };
+    let config = Config {
+        lane,
+        epoch,
+        incarnation: Incarnation(epoch.0 as u32),
+        space: SpaceId(1),
+        partition,
+        clock,
+        bounds_min,
+        bounds_max: bounds,
+        spawn_side: 20 * METRE as u32,
+        seed: 3,
+        burst_ms: 1000,
+        grace_s: 2.0,
+        gateway_silence_s: 0.5,
+        save_interval_s: 1.0,
+        crowd_period_s: 0.5,
+        sessions_max: 3,
+        inbox_max: 1000,
+        truth: true,
+    };
+    let mut sources = ScriptSources::default();
+    sources.insert("main", game);
+    let (script, kinds) =
+        ScriptHost::load(&sources, ScriptLimits::default(), 1, &[]).expect("the test's game");
+    let space = SpaceConfig {
+        bounds_min,
+        bounds_max: bounds,
+        rate_mhz: clock.rate_mhz,
+        entities_max,
+        share: config.share(),
+    };
+    let space = Space::new(space, kinds, origin(&config));
+    Lane::new(config, space, script, START)
 }
 
 pub(crate) struct Rig {
@@ -141,51 +213,11 @@ impl Rig {
     }
 
     pub(crate) fn over(storage: MemoryStorage, gateways: u32, epoch: LaneEpoch) -> Self {
-        let clock = SpaceClock::new(1_000_000, 10.0);
-        let bounds = Pos {
-            x: 50 * METRE,
-            y: 0,
-            z: 50 * METRE,
-        };
-        let bounds_min = Pos {
-            x: -bounds.x,
-            y: 0,
-            z: -bounds.z,
-        };
-        let config = Config {
-            lane: LANE,
-            epoch,
-            incarnation: Incarnation(epoch.0 as u32),
-            space: SpaceId(1),
-            clock,
-            bounds_min,
-            bounds_max: bounds,
-            spawn_side: 20 * METRE as u32,
-            seed: 3,
-            burst_ms: 1000,
-            grace_s: 2.0,
-            gateway_silence_s: 0.5,
-            save_interval_s: 1.0,
-            crowd_period_s: 0.5,
-            sessions_max: 3,
-            inbox_max: 1000,
-            truth: true,
-        };
-        let mut sources = ScriptSources::default();
-        sources.insert("main", GAME);
-        let (script, kinds) =
-            ScriptHost::load(&sources, ScriptLimits::default(), 1, &[]).expect("the test's game");
-        let space = SpaceConfig {
-            bounds_min,
-            bounds_max: bounds,
-            rate_mhz: clock.rate_mhz,
-            entities_max: 1000,
-        };
-        let space = Space::new(space, kinds, config.incarnation);
-        let now = Tick(100);
+        let lane = lane(LANE, epoch, Partition::whole(LANE), GAME, 1000);
+        let now = START;
         let gateways = (0..gateways).map(|i| Gateway::new(10 + i)).collect();
         Self {
-            lane: Lane::new(config, space, script, now),
+            lane,
             storage,
             gateways,
             now,
@@ -256,7 +288,7 @@ impl Rig {
         of_session
             .filter_map(|route| match &route.state {
                 RouteState::Attached(route) => route.avatar,
-                RouteState::Ended(_) => None,
+                RouteState::Ended(_) | RouteState::Elsewhere(_) => None,
             })
             .next_back()
             .expect("the avatar is announced")

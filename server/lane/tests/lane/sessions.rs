@@ -18,7 +18,7 @@ fn a_second_login_takes_the_avatar_over() {
     let reasons: Vec<_> = ended
         .filter_map(|route| match route.state {
             RouteState::Ended(reason) => Some((route.session, reason)),
-            RouteState::Attached(_) => None,
+            RouteState::Attached(_) | RouteState::Elsewhere(_) => None,
         })
         .collect();
     assert_eq!(reasons, [(SessionId(1), CloseReason::Replaced)]);
@@ -84,7 +84,7 @@ fn a_silent_gateways_avatars_leave_once_after_the_grace_period() {
         left_at.extend(frame.leaves.iter().map(|leave| (tick, leave.slot)));
     }
     assert_eq!(left_at.len(), 1, "{left_at:?}");
-    assert_eq!(left_at[0].1, lost.slot);
+    assert_eq!(left_at[0].1, lost.name.slot);
     // Half a second of silence and two of grace.
     assert!((24..=28).contains(&left_at[0].0), "{left_at:?}");
     assert!(rig.position(other.entity).is_some());
@@ -103,8 +103,8 @@ fn within_the_grace_period_a_player_finds_the_avatar_where_it_stands() {
     }
     let after = rig.attach(1, 2, "ada");
     assert_eq!(
-        (before.entity, before.slot, before.generation),
-        (after.entity, after.slot, after.generation)
+        (before.entity, before.name.slot, before.name.generation),
+        (after.entity, after.name.slot, after.name.generation)
     );
     rig.idle(30);
     assert_eq!(rig.counters().avatars_departed, 0);
@@ -129,7 +129,7 @@ fn a_session_whose_gateway_was_silent_goes_on_with_its_numbers() {
     fall_silent(&mut rig);
     rig.idle(3);
     let back = rig.attach(0, 1, "ada");
-    assert_eq!((back.slot, back.generation), (avatar.slot, avatar.generation));
+    assert_eq!(back.name, avatar.name);
     assert_eq!(back.command_seq.0, 1, "the command is known to have run");
     rig.tick(vec![(0, intents(1, &back, 3, &[east, east, east]))]);
     rig.tick(vec![(0, command(1, &back, 1, "mood", vec![Value::Int(5)]))]);

@@ -7,6 +7,7 @@ mod sections;
 
 use anyhow::{Context as _, Result, bail};
 use keys::Keys;
+use myriad_cluster::Partition;
 use myriad_telemetry::admin::AdminConfig;
 use myriad_telemetry::logs::{LogConfig, LogFormat};
 use myriad_wire::{Pos, Value};
@@ -31,7 +32,7 @@ pub(crate) struct Config {
 /// The roles a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Runs the lanes and keeps the directory and the store.
+    /// Runs all lanes of the space and keeps the directory and the store.
     Lane,
     /// Holds client connections.
     Gateway,
@@ -48,6 +49,7 @@ pub(crate) struct Space {
     pub(crate) hz: f64,
     pub(crate) bounds_min: Pos,
     pub(crate) bounds_max: Pos,
+    pub(crate) partition: Partition,
     pub(crate) spawn_side: u32,
     pub(crate) seed: u64,
     pub(crate) burst_ms: u32,
@@ -271,6 +273,71 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
+    }
+
+    /// What `text` says of the space.
+    fn space(text: &str) -> Space {
+        let text = format!("[space]\nside_m = 1000\n{text}");
+        Config::parse("x.toml", &text, []).expect("a configuration").space
+    }
+
+    #[test]
+    fn a_space_is_one_lane_unless_it_is_cut() {
+        let whole = Partition::whole(myriad_wire::LaneId(1));
+        assert_eq!(space("").partition, whole);
+        assert_eq!(space("cell_m = 0\nlanes_per_cell = 1").partition, whole);
+        let cut = space("cell_m = 400.5").partition;
+        assert_eq!((cut.size(), cut.lanes().count()), ([3, 3], 9));
+        let shared = space("lanes_per_cell = 3").partition;
+        assert_eq!((shared.size(), shared.lanes().count()), ([1, 1], 3));
+        let both = space("cell_m = 500\nlanes_per_cell = 2").partition;
+        assert_eq!((both.size(), both.lanes().count()), ([2, 2], 8));
+    }
+
+    #[test]
+    fn what_is_no_partition_is_a_mistake() {
+        for (text, part) in [
+            (
+                "cell_m = 100",
+                "x.toml:3: space.cell_m: the space would have 100 lanes; there may be 64",
+            ),
+            ("cell_m = 0.0001", "x.toml:3: space.cell_m: a cell has some area"),
+            (
+                "cell_m = -1",
+                "x.toml:3: space.cell_m = -1 is not a number from 0 to 64000",
+            ),
+            (
+                "lanes_per_cell = 0",
+                "space.lanes_per_cell = 0 is not a whole number from 1 to 64",
+            ),
+        ] {
+            let text = format!("[space]\nside_m = 1000\n{text}");
+            let error = Config::parse("x.toml", &text, [])
+                .expect_err("no partition")
+                .to_string();
+            assert!(error.contains(part) && error.contains("1 mistake"), "{error}");
+        }
+        let environment = [("MYRIAD_SPACE__CELL_M".to_owned(), "1".to_owned())];
+        let error = Config::parse("x.toml", "", environment)
+            .expect_err("10,000 cells")
+            .to_string();
+        assert!(
+            error.contains("environment variable MYRIAD_SPACE__CELL_M: space.cell_m: the space"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_gateway_can_follow_as_many_lanes_as_a_space_may_have() {
+        use myriad_wire::{GatewayId, Incarnation, SpaceId};
+        let lanes: Vec<_> = space("cell_m = 125").partition.lanes().collect();
+        assert_eq!(lanes.len() as u64, myriad_cluster::LANES_MAX);
+        let new = myriad_gateway::GatewayConfig::new;
+        let config = myriad_gateway::GatewayConfig {
+            lanes,
+            ..new(GatewayId(1), Incarnation(1), SpaceId(1), myriad_wire::LaneId(1))
+        };
+        assert!(config.mistakes().is_empty(), "{:?}", config.mistakes());
     }
 
     #[test]

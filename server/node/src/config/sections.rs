@@ -2,8 +2,10 @@
 
 use super::keys::Keys;
 use super::{Admin, Client, Cluster, Gateway, Log, Node, Role, Scripts, Space, Storage};
+use myriad_cluster::{LANES_MAX, Partition};
+use myriad_wire::grid::UNITS_PER_METRE;
 use myriad_wire::limits::LOGIN_KEY_BYTES_MAX;
-use myriad_wire::{Pos, Value};
+use myriad_wire::{LaneId, Pos, Value};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,7 +22,7 @@ impl Node {
         let words = keys.texts(
             "node.roles",
             &["lane", "gateway"],
-            "What this process does: \"lane\" runs the space and keeps its store, \"gateway\" holds client connections.",
+            "What this process does: \"lane\" runs all lanes of the space and keeps its store, \"gateway\" holds client connections.",
         );
         let mut roles = Vec::new();
         for word in words {
@@ -55,20 +57,15 @@ impl Space {
             0.0..=64_000.0,
             "Side of the square around the origin in which new avatars appear, in metres.",
         );
-        let half = (side / 2.0 * f64::from(myriad_wire::grid::UNITS_PER_METRE)) as i32;
+        let half = (side / 2.0 * f64::from(UNITS_PER_METRE)) as i32;
+        let corner = |at| Pos { x: at, y: 0, z: at };
+        let (bounds_min, bounds_max) = (corner(-half), corner(half));
         Self {
             hz,
-            bounds_min: Pos {
-                x: -half,
-                y: 0,
-                z: -half,
-            },
-            bounds_max: Pos {
-                x: half,
-                y: 0,
-                z: half,
-            },
-            spawn_side: (spawn_side.min(side) * f64::from(myriad_wire::grid::UNITS_PER_METRE)) as u32,
+            bounds_min,
+            bounds_max,
+            partition: read_partition(keys, bounds_min, bounds_max),
+            spawn_side: (spawn_side.min(side) * f64::from(UNITS_PER_METRE)) as u32,
             seed: u64::from(keys.count(
                 "space.seed",
                 1,
@@ -107,10 +104,43 @@ impl Space {
                 "space.sessions_max",
                 10_000,
                 1..=100_000,
-                "Most sessions at a time; one more is refused.",
+                "Most sessions of a lane at a time; one more is refused.",
             ),
         }
     }
+}
+
+/// How the space is cut. What is no partition is a mistake.
+fn read_partition(keys: &mut Keys, bounds_min: Pos, bounds_max: Pos) -> Partition {
+    let cell_m = keys.number(
+        "space.cell_m",
+        0.0,
+        0.0..=64_000.0,
+        "Side of a cell, in metres: the space is cut into square cells from its lowest corner on, each simulated by its\n\
+         own lanes, which hand entities to each other as these go. 0: the whole space is one cell. All nodes must be\n\
+         told the same, gateways too: from it they know which lanes there are.",
+    );
+    let lanes_per_cell = keys.count(
+        "space.lanes_per_cell",
+        1,
+        1..=LANES_MAX as u32,
+        "Lanes of each cell, each a thread, which share the cell's entities among them. All nodes must be told the same.",
+    );
+    let whole = Partition::whole(LaneId(1));
+    let side = match cell_m {
+        0.0 if lanes_per_cell == 1 => return whole,
+        0.0 => bounds_max.x.abs_diff(bounds_min.x).max(1),
+        cell_m => (cell_m * f64::from(UNITS_PER_METRE)) as u32,
+    };
+    Partition::grid(bounds_min, bounds_max, side, lanes_per_cell).unwrap_or_else(|error| {
+        let key = if cell_m == 0.0 {
+            "space.lanes_per_cell"
+        } else {
+            "space.cell_m"
+        };
+        keys.mistake(key, &error.to_string());
+        whole
+    })
 }
 
 impl Scripts {
@@ -132,7 +162,12 @@ impl Scripts {
                 1000..=1_000_000_000,
                 "How long the scripts may take to load, and again to start, in steps.",
             ),
-            memory_mib: keys.count("scripts.memory_mib", 256, 1..=16_384, "Most memory of the script VM, in MiB."),
+            memory_mib: keys.count(
+                "scripts.memory_mib",
+                256,
+                1..=16_384,
+                "Most memory of the script VM of each lane, in MiB.",
+            ),
         }
     }
 }

@@ -41,6 +41,7 @@ const TIMELY: &[&str] = &[
     "client_ticks_share",
     "staleness_all_p99",
     "ticks_skipped",
+    "handoff_pause_p99",
     "walking",
 ];
 
@@ -63,6 +64,21 @@ fn the_demo_ends_with_a_verified_report() {
         );
         assert!(report["join_s"][percentile].is_number(), "{percentile}");
     }
+}
+
+#[test]
+fn the_demo_over_several_cells_is_as_true() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut demo = command(&["demo", "--clients", "20", "--entities", "120", "--seconds", "4"]);
+    demo.args(["--cell", "50"]);
+    let report = true_report(&mut demo, &folder.path().join("report.json"));
+    assert_eq!(report["entities"], 120);
+    let handoffs = &report["handoffs"];
+    assert!(
+        handoffs["count"].as_u64().is_some_and(|count| count > 0),
+        "{handoffs}"
+    );
+    assert_eq!((&handoffs["doubled"], &handoffs["lost"]), (&0.into(), &0.into()));
 }
 
 #[test]

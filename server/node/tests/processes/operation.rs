@@ -147,6 +147,38 @@ fn the_admin_pages_answer() {
 }
 
 #[test]
+fn the_lanes_of_a_space_share_the_pages_and_the_characters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings::new(folder.path())
+        .with("space.cell_m", 50)
+        .with("space.lanes_per_cell", 2)
+        .with("game.npcs", 400);
+    let server = Server::serve(folder.path(), &settings);
+    assert_eq!(server.page("/ready").0, 200);
+    server.until_metric("myriad_lane_ticks_total", "", 24.0);
+    let (_, text) = server.page("/status");
+    let said: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let lanes = said["lanes"].as_array().expect("a list");
+    assert_eq!(lanes.len(), 8, "{said}");
+    let figures = |key: &str| -> Vec<u64> {
+        let figure = |lane: &serde_json::Value| lane[key].as_u64().expect("a number");
+        lanes.iter().map(figure).collect()
+    };
+    assert_eq!(figures("lane"), (1..=8).collect::<Vec<_>>());
+    // Some may be on their way from lane to lane just now.
+    let entities = figures("entities");
+    let all: u64 = entities.iter().sum();
+    assert!(
+        (390..=410).contains(&all) && entities.iter().all(|count| *count > 20),
+        "{said}"
+    );
+    assert_eq!(said["tick"].as_u64(), figures("tick").into_iter().min());
+    assert_eq!(server.metric("myriad_lane_lanes", ""), 8.0);
+    server.until_metric("myriad_lane_handed_off_total", "", 3.0);
+    assert!(server.stop().success());
+}
+
+#[test]
 fn an_admin_http_that_others_can_reach_needs_a_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = Settings::new(folder.path()).with("admin.listen", "0.0.0.0:0");

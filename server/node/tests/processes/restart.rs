@@ -151,3 +151,36 @@ async fn a_clean_stop_tells_the_clients_and_loses_nothing() {
     assert_eq!(waves(&mut ada), Some(1));
     assert!(server.stop().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_of_several_lanes_loses_nobody_who_is_between_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Four cells meet where all begin.
+    let settings = Settings::new(folder.path())
+        .with("storage.save_interval_s", 3600)
+        .with("space.spawn_side_m", 10)
+        .with("space.cell_m", 50)
+        .with("space.lanes_per_cell", 2);
+    let server = Server::serve(folder.path(), &settings);
+    let door = Door::of(&server);
+    let mut walkers = door.join_all((0..AVATARS).map(account)).await;
+    walk(&mut walkers).await;
+    let mut before = Vec::new();
+    for walker in &mut walkers {
+        let last = walker.step(STEP, STEP);
+        walker.until_applied(last).await;
+        before.push((walker.entity(), walker.own().1));
+    }
+    assert!(server.metric("myriad_lane_handed_off_total", "") > 0.0);
+    assert!(server.stop().success());
+
+    let server = Server::serve(folder.path(), &settings);
+    let door = Door::of(&server);
+    let mut walkers = door.join_all((0..AVATARS).map(account)).await;
+    for ((entity, place), walker) in before.into_iter().zip(&mut walkers) {
+        let joined = walker.joined();
+        assert_eq!((joined.entity, joined.position), (entity, place));
+        walker.until("it sees itself", |walker| walker.sees(entity)).await;
+    }
+    assert!(server.stop().success());
+}

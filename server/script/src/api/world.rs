@@ -20,6 +20,7 @@ pub(super) fn table(api: &Api<'_>, game: &[(String, Value)]) -> LuaResult<LuaTab
     myriad.raw_set("game", constants)?;
     myriad.raw_set("spawn", api.function(spawn)?)?;
     myriad.raw_set("bounds", api.function(bounds)?)?;
+    myriad.raw_set("owns", api.function(owns)?)?;
     myriad.raw_set("tick", api.function(tick)?)?;
     myriad.raw_set("random", api.function(random)?)?;
     Ok(myriad)
@@ -68,6 +69,11 @@ fn bounds(_: &Lua, shared: &Shared, (): ()) -> LuaResult<(f64, f64, f64, f64)> {
     let config = *shared.space()?.config();
     let (low, high) = (config.bounds_min.to_metres(), config.bounds_max.to_metres());
     Ok((low.x, low.z, high.x, high.z))
+}
+
+/// Whether this lane is to spawn what begins there, in metres.
+fn owns(_: &Lua, shared: &Shared, (Finite(x), Finite(z)): (Finite, Finite)) -> LuaResult<bool> {
+    Ok(shared.space()?.owns(Pos::from_metres([x, 0.0, z].into())))
 }
 
 fn tick(_: &Lua, shared: &Shared, (): ()) -> LuaResult<f64> {

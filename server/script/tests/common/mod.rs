@@ -7,8 +7,8 @@
 )]
 
 use myriad_script::{ScriptError, ScriptFault, ScriptHost, ScriptLimits, ScriptSources};
-use myriad_wire::{Incarnation, KindId, Pos, Tick, Value};
-use myriad_world::{Handle, Space, SpaceConfig, Spawn};
+use myriad_wire::{Incarnation, KindId, LaneEpoch, Pos, Tick, Value};
+use myriad_world::{Handle, Origin, Share, Space, SpaceConfig, Spawn};
 
 /// Ticks per second.
 pub(crate) const HZ: u64 = 10;
@@ -30,6 +30,17 @@ pub(crate) fn load_seeded(
     seed: u64,
     game: &[(String, Value)],
 ) -> Result<Game, ScriptError> {
+    load_share(modules, limits, seed, game, Share::WHOLE)
+}
+
+/// A game in one of several lanes of a space.
+pub(crate) fn load_share(
+    modules: &[(&str, &str)],
+    limits: ScriptLimits,
+    seed: u64,
+    game: &[(String, Value)],
+    share: Share,
+) -> Result<Game, ScriptError> {
     let sources: ScriptSources = modules.iter().copied().collect();
     let (host, kinds) = ScriptHost::load(&sources, limits, seed, game)?;
     let config = SpaceConfig {
@@ -37,8 +48,17 @@ pub(crate) fn load_seeded(
         bounds_max: Pos::from_metres([REACH_M, 10.0, REACH_M].into()),
         rate_mhz: HZ as u32 * 1000,
         entities_max: 3000,
+        share,
     };
-    let space = Space::new(config, kinds, Incarnation(1));
+    let space = Space::new(
+        config,
+        kinds,
+        Origin {
+            incarnation: Incarnation(1),
+            share: 0,
+            epoch: LaneEpoch(1),
+        },
+    );
     Ok(Game { host, space })
 }
 

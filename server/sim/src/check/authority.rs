@@ -195,7 +195,9 @@ impl Authority {
                 self.sessions.remove(&route.session);
                 continue;
             };
-            let named = state.avatar.map(|avatar| (avatar.slot, avatar.generation));
+            let named = state
+                .avatar
+                .map(|avatar| (avatar.name.slot, avatar.name.generation));
             let known = self.sessions.get(&route.session).map(|watch| watch.avatar);
             let Some(avatar) = named.or(known) else {
                 return Err(format!(

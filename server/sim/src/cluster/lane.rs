@@ -6,13 +6,14 @@ use crate::check::Checked;
 use crate::check::authority::{Authority, Laws, Noticed, check_saved};
 use crate::coverage::Exercise;
 use crate::truth::{Happening, Snapshot};
+use myriad_cluster::Partition;
 use myriad_lane::{Config, Lane, Output};
 use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
 use myriad_storage::StorageRequest;
 use myriad_wire::fabric::{Route, ToGateway};
 use myriad_wire::limits::NODE_MESSAGE_BYTES_MAX;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, Slot, SpaceId, Tick, Value, codec};
-use myriad_world::{Space, SpaceConfig};
+use myriad_world::{Origin, Space, SpaceConfig};
 
 /// The one lane.
 pub(super) const LANE: LaneId = LaneId(1);
@@ -76,6 +77,7 @@ impl Cluster {
             bounds_max: config.bounds_max,
             rate_mhz: self.clock.rate_mhz,
             entities_max: 1000,
+            share: config.share(),
         };
         let laws = Laws {
             period_us: self.clock.period_us(),
@@ -85,7 +87,12 @@ impl Cluster {
             bounds_max: config.bounds_max,
         };
         let last_tick = self.clock.tick_at(self.now_us);
-        let space = Space::new(space, kinds, node);
+        let origin = Origin {
+            incarnation: node,
+            share: 0,
+            epoch,
+        };
+        let space = Space::new(space, kinds, origin);
         self.lane = Some(LaneNode {
             core: Lane::new(config, space, script, last_tick),
             node,
@@ -110,6 +117,7 @@ impl Cluster {
             epoch,
             incarnation: node,
             space: SPACE,
+            partition: Partition::whole(LANE),
             clock: self.clock,
             bounds_min: corner(-HALF_SIDE),
             bounds_max: corner(HALF_SIDE),

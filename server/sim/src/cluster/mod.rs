@@ -355,6 +355,7 @@ impl Cluster {
             at_us: self.now_us - BEGIN_US,
             message,
             last: self.trail.lines(),
+            options: "",
         }
     }
 }

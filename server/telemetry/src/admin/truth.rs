@@ -16,9 +16,9 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// Ticks that may wait for one reader.
-const TICKS_MAX: usize = 256;
-/// Most readers at a time. Each may hold up to [`TICKS_MAX`] ticks of about 40 bytes per entity.
+/// Ticks that may wait for one reader, those of all lanes together: with the most lanes of a space, some of each.
+const TICKS_MAX: usize = 1024;
+/// Most readers at a time. Each may hold up to [`TICKS_MAX`] ticks of about 40 bytes per entity of their lane.
 const READERS_MAX: usize = 4;
 
 /// Carries the truth from lanes to readers. Clones share it.
@@ -30,8 +30,8 @@ pub struct TruthFeed {
 #[derive(Debug, Default)]
 struct Shared {
     readers: Mutex<Readers>,
-    /// A reader came since the last [`TruthFeed::take_new_reader`].
-    new_reader: AtomicBool,
+    /// Readers that came so far.
+    came: AtomicU64,
     cut: AtomicU64,
 }
 
@@ -62,11 +62,11 @@ impl TruthFeed {
         !self.readers().queues.is_empty()
     }
 
-    /// Whether a reader came since the last call: the next tick should then name all properties of all entities.
-    /// With several lanes, one of them asks and tells the others.
+    /// How many readers came so far. Once it has grown, a lane's next tick should name all properties of all entities;
+    /// each lane of the process looks for itself.
     #[must_use]
-    pub fn take_new_reader(&self) -> bool {
-        self.shared.new_reader.swap(false, Ordering::Relaxed)
+    pub fn readers_came(&self) -> u64 {
+        self.shared.came.load(Ordering::Relaxed)
     }
 
     /// Readers cut off so far because they were too slow.
@@ -116,7 +116,7 @@ impl TruthFeed {
             ticks,
             cut: Arc::clone(&cut),
         });
-        self.shared.new_reader.store(true, Ordering::Relaxed);
+        self.shared.came.fetch_add(1, Ordering::Relaxed);
         Some(Body::from_stream(Trace { ticks: receiver, cut }))
     }
 
@@ -160,6 +160,7 @@ mod tests {
             tick: Tick(number),
             skipped_ticks: 0,
             entities: Vec::new(),
+            departing: Vec::new(),
             changes: Vec::new(),
             events: 0,
         }
@@ -209,12 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_is_told_once_that_a_reader_came() {
+    fn lanes_see_that_a_reader_came() {
         let feed = TruthFeed::new();
-        assert!(!feed.take_new_reader());
-        let _reader = feed.read().expect("there is room");
-        assert!(feed.take_new_reader());
-        assert!(!feed.take_new_reader());
+        assert_eq!(feed.readers_came(), 0);
+        let first = feed.read().expect("there is room");
+        drop(first);
+        let _second = feed.read().expect("there is room");
+        assert_eq!(feed.readers_came(), 2);
     }
 
     #[test]

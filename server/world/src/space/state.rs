@@ -5,6 +5,7 @@ use crate::components::columns;
 use crate::components::motion::Leg;
 use crate::components::position::Position;
 use crate::components::sight::Sight;
+use crate::components::subject::Life;
 use crate::error::{Gone, PropertyError};
 use crate::kinds::{Kind, PropertyMask};
 use crate::slots::Handle;
@@ -17,6 +18,12 @@ impl Space {
     #[must_use]
     pub fn id(&self, handle: Handle) -> Option<EntityId> {
         self.identity(handle).map(|identity| identity.entity)
+    }
+
+    /// Which life of it this is.
+    #[must_use]
+    pub fn life(&self, handle: Handle) -> Option<Life> {
+        self.identity(handle).map(|identity| identity.life)
     }
 
     /// Its kind.

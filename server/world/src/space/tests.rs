@@ -28,9 +28,15 @@ fn space_with_one_entity() -> (Space, Handle) {
         bounds_max: Pos::default(),
         rate_mhz: 10_000,
         entities_max: 10,
+        share: crate::Share::WHOLE,
     };
     let kinds = Kinds::new(vec![kind]).expect("the declaration is right");
-    let mut space = Space::new(config, kinds, Incarnation(1));
+    let origin = Origin {
+        incarnation: Incarnation(1),
+        share: 0,
+        epoch: LaneEpoch(1),
+    };
+    let mut space = Space::new(config, kinds, origin);
     let handle = space.spawn(KindId(0), Spawn::default()).expect("there is room");
     (space, handle)
 }

@@ -7,8 +7,8 @@
 )]
 
 use myriad_wire::schema::Audience;
-use myriad_wire::{Incarnation, KindId, Pos, PropertyIndex, Value};
-use myriad_world::{Domain, Handle, KindSpec, Kinds, PropertySpec, Space, SpaceConfig, Spawn};
+use myriad_wire::{Incarnation, KindId, LaneEpoch, Pos, PropertyIndex, Value};
+use myriad_world::{Domain, Handle, KindSpec, Kinds, Origin, PropertySpec, Space, SpaceConfig, Spawn};
 
 pub(crate) const AVATAR: KindId = KindId(0);
 pub(crate) const ROCK: KindId = KindId(1);
@@ -100,8 +100,14 @@ pub(crate) fn space_of(incarnation: Incarnation, rate_mhz: u32) -> Space {
         bounds_max: corner(REACH),
         rate_mhz,
         entities_max: 5000,
+        share: myriad_world::Share::WHOLE,
     };
-    Space::new(config, kinds, incarnation)
+    let origin = Origin {
+        incarnation,
+        share: 0,
+        epoch: LaneEpoch(u64::from(incarnation.0)),
+    };
+    Space::new(config, kinds, origin)
 }
 
 pub(crate) fn space() -> Space {

@@ -1,10 +1,10 @@
 //! What nodes say to each other, and what a lane says to whoever checks it.
 
-use super::{Golden, chain, clock, entity, golden, kinds, next_form, properties, rules};
+use super::{Golden, chain, clock, entity, entity_name, golden, kinds, next_form, properties, rules};
 use myriad_wire::client::CommandResult;
 use myriad_wire::crowd::TrackId;
 use myriad_wire::fabric::{
-    Attach, AttachedRoute, Avatar, ChangeRecord, CrowdRecord, Detach, Envelope, EventRecord, Frame,
+    Attach, AttachedRoute, Avatar, ChangeRecord, CrowdRecord, Detach, Envelope, EventRecord, Frame, Issuer,
     JoinRecord, Keyframe, LayersRecord, LeaveRecord, Report, RoleId, Route, RouteState, Routes,
     SessionCommand, SessionIntents, ToGateway, TrackRecord,
 };
@@ -12,8 +12,8 @@ use myriad_wire::link::LinkHeader;
 use myriad_wire::payload::{OwnRecord, Step};
 use myriad_wire::truth::{TruthEntity, TruthTick};
 use myriad_wire::{
-    CloseReason, CommandSeq, GatewayId, Generation, Incarnation, IntentSeq, KindId, LaneEpoch, LaneId, Pos,
-    PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, WirePos,
+    CloseReason, CommandSeq, GatewayId, Generation, Hop, Incarnation, IntentSeq, KindId, LaneEpoch, LaneId,
+    Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, WirePos,
 };
 
 pub(super) fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelope>> {
@@ -89,18 +89,18 @@ pub(super) fn next_to_gateway(previous: Option<&ToGateway>) -> Option<Golden<ToG
         None => golden(
             "ToGateway::Routes",
             ToGateway::Routes(routes()),
-            "000cfc701101000002fd01000000000400000001fb2c0107fd05000000000300000200fb800c012902030600 \
-             01010106010100fd0100000000040000010c",
+            "000cfc701101000003fd0100000000040000000109fb2c010701fd05000000000300000200fb800c \
+             012902030600010101060101000102fd0100000000040000010cfd01000000000400000203",
         ),
         Some(ToGateway::Routes(_)) => golden(
             "ToGateway::Frame",
             ToGateway::Frame(Box::new(frame())),
-            "01010cfc70110100020101fd00401e18240a060000fb1027010001fc00200300fb0008fcfefffffffb001cfb \
-             f401fb800c0a0106617661746172fdefcdab896745230103046e616d650302057761766573010100020001fb \
-             2c0107fd050000000003000000fcfffffffffb00190001040000010101fbcf070202000000000000f83f0303 \
-             047a6fc3abfb01fb2c010100000001fb2c010301fb2c0104776176650001fb2c0107010101fb00190001fb00 \
-             190001010301020300020104000004fbf40101000201fbfbf40101010201fbfbf40101020201fbfbf4010103 \
-             0201fb",
+            "01010cfc7011010002020c090101fd00401e18240a060000fb1027010001fc00200300fb0008fcfe \
+             fffffffb001cfbf401fb800c0a0106617661746172fdefcdab896745230103046e616d6503020577 \
+             6176657301010002000101fb2c010701fd050000000003000000fcfffffffffb0019000104000001 \
+             0101fbcf070202000000000000f83f0303047a6fc3abfb0101fb2c01010000000101fb2c01030101 \
+             fb2c010477617665000101fb2c010701010201010101fb00190001fb001900010103010203000201 \
+             0400000401fbf40101000201fb01fbf40101010201fb01fbf40101020201fb01fbf40101030201fb",
         ),
         Some(ToGateway::Frame(_)) => None,
     }
@@ -128,8 +128,8 @@ pub(super) fn next_route_state(previous: Option<&RouteState>) -> Option<Golden<R
             "RouteState::Attached",
             RouteState::Attached(Box::new(AttachedRoute {
                 avatar: Some(Avatar {
-                    slot: Slot(300),
-                    generation: Generation(7),
+                    name: entity_name(),
+                    hop: Hop(1),
                     entity: entity(),
                     epoch: SessionEpoch(2),
                     command_seq: CommandSeq(0),
@@ -146,26 +146,32 @@ pub(super) fn next_route_state(previous: Option<&RouteState>) -> Option<Golden<R
                     seq: CommandSeq(1),
                     refused: None,
                 }],
+                moves_to: Some(LaneId(2)),
             })),
-            "0001fb2c0107fd05000000000300000200fb800c01290203060001010106010100",
+            "000109fb2c010701fd05000000000300000200fb800c012902030600010101060101000102",
         ),
         Some(RouteState::Attached(_)) => golden(
             "RouteState::Ended",
             RouteState::Ended(CloseReason::Removed),
             "010c",
         ),
-        Some(RouteState::Ended(_)) => None,
+        Some(RouteState::Ended(_)) => {
+            golden("RouteState::Elsewhere", RouteState::Elsewhere(LaneId(3)), "0203")
+        }
+        Some(RouteState::Elsewhere(_)) => None,
     }
 }
 
 fn frame() -> Frame {
     let (slot, generation) = (Slot(300), Generation(7));
+    let issuer = Issuer(1);
     let position = WirePos { x: 3200, y: 0, z: -1 };
     Frame {
         lane: LaneId(1),
         epoch: LaneEpoch(12),
         tick: Tick(70_000),
         skipped_ticks: 2,
+        issuers: vec![LaneEpoch(12), LaneEpoch(9)],
         keyframe: Some(Keyframe {
             space: SpaceId(1),
             clock: clock(),
@@ -173,8 +179,10 @@ fn frame() -> Frame {
             kinds: kinds(),
         }),
         joins: vec![JoinRecord {
+            issuer,
             slot,
             generation,
+            hop: Hop(1),
             entity: entity(),
             kind: KindId(0),
             layers: u32::MAX,
@@ -183,17 +191,30 @@ fn frame() -> Frame {
             version: 251,
         }],
         changes: vec![ChangeRecord {
+            issuer,
             slot,
             properties: vec![(PropertyIndex(0), Value::Bool(false))],
         }],
-        layers: vec![LayersRecord { slot, layers: 3 }],
+        layers: vec![LayersRecord {
+            issuer,
+            slot,
+            layers: 3,
+        }],
         events: vec![EventRecord {
+            issuer,
             slot,
             name: "wave".into(),
             arguments: vec![],
         }],
-        leaves: vec![LeaveRecord { slot, generation }],
+        leaves: vec![LeaveRecord {
+            issuer,
+            slot,
+            generation,
+            hop: Hop(1),
+            to: Some(LaneId(2)),
+        }],
         tracks: vec![TrackRecord {
+            issuer,
             layers: 1,
             members: 1,
             low: position,
@@ -203,6 +224,7 @@ fn frame() -> Frame {
         crowd: chain(next_form)
             .into_iter()
             .map(|sample| CrowdRecord {
+                issuer,
                 track: TrackId(500),
                 layers: 1,
                 form: sample.message,
@@ -220,8 +242,7 @@ pub(super) fn truth_tick() -> Golden<TruthTick> {
         skipped_ticks: 0,
         entities: vec![TruthEntity {
             entity: entity(),
-            slot: Slot(300),
-            generation: Generation(7),
+            name: entity_name(),
             layers: 1,
             position: Pos {
                 x: i32::MIN,
@@ -230,13 +251,14 @@ pub(super) fn truth_tick() -> Golden<TruthTick> {
             },
             intent_seq: IntentSeq(41),
         }],
+        departing: vec![entity()],
         changes: vec![(entity(), vec![(PropertyIndex(1), Value::Int(-1))])],
         events: 1,
     };
     Golden {
         name: "TruthTick",
         message,
-        hex: "01fd00401e18240a060000fb1027fc701101000001fd0500000000030000fb2c010701fcffffffff00fcfeff \
-             ffff2901fd05000000000300000101010101",
+        hex: "01fd00401e18240a060000fb1027fc701101000001fd050000000003000009fb2c010701fcffffff \
+             ff00fcfeffffff2901fd050000000003000001fd05000000000300000101010101",
     }
 }

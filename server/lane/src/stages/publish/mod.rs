@@ -4,7 +4,9 @@ mod frame;
 mod routes;
 mod truth;
 
+use crate::issuers::Issuers;
 use crate::lane::{Lane, Output};
+use crate::stages::handoff;
 use bytes::Bytes;
 use myriad_wire::fabric::{Envelope, Frame, RoleId, Route, Routes, ToGateway};
 use myriad_wire::schema::Audience;
@@ -14,19 +16,21 @@ use myriad_world::{Handle, PropertyMask};
 use std::collections::BTreeMap;
 
 pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
+    handoff::choose_departures(lane);
     let routes = routes::collect(lane);
     frame::versions(lane);
-    let tracks = frame::tracks(lane, now);
-    let crowd = lane.crowd.tick(now, &lane.subjects);
+    let mut issuers = Issuers::of(lane.config.epoch);
+    let tracks = frame::tracks(lane, now, &mut issuers);
+    let crowd = lane.crowd.tick(now, &lane.subjects, &mut issuers);
     count_crowd(lane);
     let keyframe_wanted = lane.readers.iter_mut().any(|(_, reader)| reader.wants_full);
     let keyframe = keyframe_wanted.then(|| {
-        let frame = frame::keyframe(lane, now, tracks.clone());
+        let frame = frame::keyframe(lane, now, tracks.clone(), &mut issuers);
         let bytes = encode(frame);
         lane.counters.keyframe_bytes += bytes.len() as u64;
         bytes
     });
-    let frame = encode(frame::delta(lane, now, tracks, crowd));
+    let frame = encode(frame::delta(lane, now, tracks, crowd, &mut issuers));
     lane.counters.frame_bytes += frame.len() as u64;
     lane.counters.events += lane.space.changes().events().count() as u64;
     send(lane, now, routes, &frame, keyframe.as_ref(), output);

@@ -13,11 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What each gateway's sessions are told: all of them where it wants a full copy.
 pub(super) fn collect(lane: &mut Lane) -> BTreeMap<GatewayId, Vec<Route>> {
     let mut routes: BTreeMap<GatewayId, Vec<Route>> = BTreeMap::new();
-    for (gateway, session, reason) in lane.avatars.take_ended() {
-        routes.entry(gateway).or_default().push(Route {
-            session,
-            state: RouteState::Ended(reason),
-        });
+    for (gateway, session, state) in lane.avatars.take_dismissed() {
+        routes.entry(gateway).or_default().push(Route { session, state });
     }
     let wants_full: BTreeMap<GatewayId, bool> = lane
         .readers
@@ -70,9 +67,10 @@ fn attached_route(
 ) -> AttachedRoute {
     let alive = "alive, as the caller saw";
     let kind = lane.space.kind(handle).expect(alive);
+    let life = lane.space.life(handle).expect(alive);
     let who = myriad_wire::fabric::Avatar {
-        slot: handle.slot,
-        generation: handle.generation,
+        name: life.name,
+        hop: life.hop,
         entity: lane.space.id(handle).expect(alive),
         epoch: avatar.epoch,
         command_seq: session.answered,
@@ -88,5 +86,6 @@ fn attached_route(
         },
         properties: properties(lane, handle, Audience::Owner, mask),
         results: session.results.clone(),
+        moves_to: lane.departures.leaving_to(handle),
     }
 }

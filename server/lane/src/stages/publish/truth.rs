@@ -23,13 +23,17 @@ pub(super) fn collect(lane: &Lane, now: Tick, whole: bool) -> TruthTick {
         .iter()
         .map(|subject| TruthEntity {
             entity: subject.entity,
-            slot: subject.handle.slot,
-            generation: subject.handle.generation,
+            name: subject.name,
             layers: subject.layers,
             position: subject.position,
             intent_seq: applied.get(&subject.handle).copied().unwrap_or_default(),
         })
         .collect();
+    let departing = lane.subjects.iter().filter_map(|subject| {
+        lane.departures.leaving_to(subject.handle)?;
+        Some(subject.entity)
+    });
+    let departing = departing.collect();
     let all = |handle: Handle, mask| {
         let entity = space.id(handle).expect("the change log names the living");
         (entity, properties(lane, handle, Audience::All, mask))
@@ -54,6 +58,7 @@ pub(super) fn collect(lane: &Lane, now: Tick, whole: bool) -> TruthTick {
         tick: now,
         skipped_ticks: lane.counters.skipped_ticks,
         entities,
+        departing,
         changes,
         events: u32::try_from(space.changes().events().count()).unwrap_or(u32::MAX),
     }

@@ -1,26 +1,34 @@
-//! Handoff: entities come under this lane's authority and leave it.
+//! Avatars come into the world when their player comes, and leave it when the player is gone.
 //!
-//! Today these are avatars: loaded from storage when their player comes, saved and removed when the player is
-//! gone. Entities handed over by neighbouring lanes will come and go here too.
+//! The home lane of an account loads its avatar. If another lane has it, sessions are sent there.
 
 use crate::avatars::{Place, Saved, Session};
 use crate::lane::Lane;
 use crate::stages::ingest::Wish;
 use myriad_storage::{SavedEntity, StorageReply, StorageRequest};
-use myriad_wire::fabric::Attach;
-use myriad_wire::{CloseReason, GatewayId, Tick};
+use myriad_wire::fabric::{Attach, Detach};
+use myriad_wire::lane::{AvatarPlace, Parcel};
+use myriad_wire::{CloseReason, EntityId, GatewayId, Hop, LaneEpoch, Tick};
 use myriad_world::Handle;
 
-pub(crate) fn handoff(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
+pub(super) fn take_wishes(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
     for wish in std::mem::take(&mut lane.wishes) {
         match wish {
             Wish::Attach(gateway, attach) => handle_attach(lane, now, gateway, &attach, requests),
-            Wish::Detach(detach) => lane.avatars.detach(detach.session, detach.left, now),
+            Wish::Detach(detach) => self::detach(lane, &detach, now),
             Wish::Loaded(reply) => handle_loaded(lane, reply),
         }
     }
-    remove_despawned(lane);
-    depart(lane, now);
+}
+
+/// A session is over. If its avatar went to another lane, that one is told.
+pub(super) fn detach(lane: &mut Lane, detach: &Detach, now: Tick) {
+    if lane.avatars.detach(detach.session, detach.left, now) {
+        return;
+    }
+    if let Some(to) = lane.whereabouts.session(detach.session) {
+        lane.peers.send(to, Parcel::Detach(*detach));
+    }
 }
 
 fn handle_attach(
@@ -44,6 +52,13 @@ fn handle_attach(
         return;
     }
     if lane.avatars.get_mut(&attach.account).is_none() {
+        let home = lane.config.partition.home_of(&attach.account);
+        let there = lane.whereabouts.of(&attach.account);
+        if let Some(there) = there.or((home != lane.config.lane).then_some(home)) {
+            lane.avatars.redirect(gateway, attach.session, there);
+            lane.counters.sessions_redirected += 1;
+            return;
+        }
         let request = lane.next_request();
         requests.push(StorageRequest::LoadAvatar {
             request,
@@ -100,7 +115,7 @@ fn handle_loaded(lane: &mut Lane, reply: StorageReply) {
 fn bring_in(lane: &mut Lane, account: &str, saved: Option<SavedEntity>) {
     let restored = saved.is_some();
     let Some(handle) = lane.spawn_avatar(account, saved) else {
-        lane.avatars.remove(account, CloseReason::NoSpace);
+        forget_avatar(lane, account, CloseReason::NoSpace);
         return;
     };
     let avatar = lane
@@ -123,8 +138,26 @@ fn attached(lane: &mut Lane, handle: Handle) {
     lane.script.attached(&mut lane.space, handle);
 }
 
+/// Forgets an avatar that is in the world no more, and tells the home lane of its account; its session, if it has one,
+/// ends for `reason`.
+pub(crate) fn forget_avatar(lane: &mut Lane, account: &str, reason: CloseReason) {
+    lane.avatars.remove(account, reason);
+    let home = lane.config.partition.home_of(account);
+    if home != lane.config.lane {
+        let here = AvatarPlace {
+            account: account.to_owned(),
+            // The home lane believes whom it knows to have the avatar, whatever the epoch.
+            entity: EntityId(0),
+            era: LaneEpoch(0),
+            hop: Hop(0),
+            from: lane.config.lane,
+        };
+        lane.peers.send(home, Parcel::AvatarGone(here));
+    }
+}
+
 /// Ends the sessions of avatars that a script removed.
-fn remove_despawned(lane: &mut Lane) {
+pub(super) fn remove_despawned(lane: &mut Lane) {
     let gone: Vec<String> = lane
         .avatars
         .iter()
@@ -132,12 +165,12 @@ fn remove_despawned(lane: &mut Lane) {
         .map(|(account, _)| account.clone())
         .collect();
     for account in gone {
-        lane.avatars.remove(&account, CloseReason::Removed);
+        forget_avatar(lane, &account, CloseReason::Removed);
     }
 }
 
 /// Takes avatars out of the world whose grace period is over; persist sends them to storage.
-fn depart(lane: &mut Lane, now: Tick) {
+pub(super) fn depart(lane: &mut Lane, now: Tick) {
     let mut leaving = Vec::new();
     for (account, avatar) in lane.avatars.iter_mut() {
         let Place::InWorld(handle) = avatar.place else {
@@ -159,7 +192,7 @@ fn depart(lane: &mut Lane, now: Tick) {
                     request: None,
                 }
             }
-            None => lane.avatars.remove(&account, CloseReason::Removed),
+            None => forget_avatar(lane, &account, CloseReason::Removed),
         }
         if lane.space.alive(handle) {
             lane.space.despawn(handle).expect("alive, as just seen");

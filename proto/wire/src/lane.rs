@@ -1,0 +1,186 @@
+//! What the lanes of a space say to each other: parcels, each taken exactly once, in the order in which they were sent.
+//!
+//! A lane that has something for another sends it a [`LaneMessage`] a tick until all is taken; neighbours send one in
+//! every tick. Parcels are numbered from 1 for each pair of lane epochs. A message names the number up to which its
+//! sender has taken the other's; what is beyond that is sent again in a message that begins a stream of
+//! [`crate::link`]. So parcels survive whatever the network does, and die with the epoch that they were meant for.
+//!
+//! # Hand-off
+//!
+//! ```text
+//! source                                    destination
+//!   real ──Offer──►                            keeps room
+//!   real                       ◄──Accept──     or Refuse: the source keeps the entity
+//!   real, last frame ──Commit──►               real, first frame one tick later
+//! ```
+//! The source gives its authority up before the commit leaves. It may [`Parcel::Withdraw`] an offer until then.
+
+use crate::codec::{CodecError, decode};
+use crate::fabric::{Detach, SessionCommand};
+use crate::id::{
+    CommandSeq, EntityId, EntityName, GatewayId, Hop, IntentSeq, LaneEpoch, LaneId, SessionEpoch, SessionId,
+};
+use crate::limits::NODE_MESSAGE_BYTES_MAX;
+use crate::payload::Step;
+use crate::value::Value;
+use crate::{Pos, Tick};
+use bincode::{Decode, Encode};
+
+/// From a lane to another of its space.
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
+pub struct LaneMessage {
+    /// The sender's epoch. A receiver refuses a lower one than it has heard.
+    pub epoch: LaneEpoch,
+    /// The receiver's epoch as the sender knows it; zero before it has heard it. A receiver of another epoch takes
+    /// nothing but `epoch`.
+    pub to_epoch: LaneEpoch,
+    /// The receiver's parcels are taken up to this number.
+    pub taken: u64,
+    /// The sender has parcels that it does not know to be taken, and waits for an answer.
+    pub asks: bool,
+    /// The number of the first of `parcels`.
+    pub first: u64,
+    /// What the sender has for the receiver.
+    pub parcels: Vec<Parcel>,
+}
+
+impl LaneMessage {
+    /// The message that `bytes` are.
+    ///
+    /// # Errors
+    /// If they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode(bytes, NODE_MESSAGE_BYTES_MAX)
+    }
+}
+
+/// Something that one lane has for another.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Parcel {
+    /// The sender would hand this entity off to the receiver.
+    Offer(EntityId),
+    /// The receiver of an offer has room for the entity.
+    Accept(EntityId),
+    /// It has none, or will not have it.
+    Refuse(EntityId, Refusal),
+    /// An offer, accepted or not, is void.
+    Withdraw(EntityId),
+    /// The entity is the receiver's from now on.
+    Commit(Box<Transfer>),
+    /// The life with this name, given by the receiver, is over.
+    Freed(EntityName),
+    /// To the home lane of an account: its avatar is here.
+    AvatarHere(AvatarPlace),
+    /// To the home lane of an account: its avatar was here, and is in no lane any more.
+    AvatarGone(AvatarPlace),
+    /// From the home lane of an account, to a lane that handed its avatar on: sessions are not sent there any more.
+    AvatarKnown(AvatarPlace),
+    /// A session that the receiver has, or is about to have, is over.
+    Detach(Detach),
+}
+
+/// Why an offer was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Refusal {
+    /// There is no room.
+    Full,
+    /// The lane is stopping.
+    Draining,
+}
+
+/// Where an account's avatar is. Of two the one with the higher epoch, (era, hop), is the later.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AvatarPlace {
+    /// Whose.
+    pub account: String,
+    /// Who it is.
+    pub entity: EntityId,
+    /// The era of its epoch there.
+    pub era: LaneEpoch,
+    /// How often it has been handed off in that era.
+    pub hop: Hop,
+    /// The lane that had it before; the lane itself if none had.
+    pub from: LaneId,
+}
+
+/// An entity on its way from lane to lane: all that there is of it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Transfer {
+    /// The last tick of the source. The destination's first is a later one, even if it is late itself.
+    pub tick: Tick,
+    /// Its name, which it keeps.
+    pub name: EntityName,
+    /// The lane that gave the name, and gets it back in the end.
+    pub issuer: LaneId,
+    /// The era of its epoch, which it keeps.
+    pub era: LaneEpoch,
+    /// How often it has been handed off, this time included.
+    pub hop: Hop,
+    /// Who it is.
+    pub entity: EntityId,
+    /// Its kind's name.
+    pub kind: String,
+    /// Where it is.
+    pub position: Pos,
+    /// It has arrived where it went, and its script was not told yet.
+    pub arrived: bool,
+    /// Its properties and the engine's attributes, by name.
+    pub attributes: Vec<(String, Value)>,
+    /// See [`crate::fabric::JoinRecord::version`].
+    pub version: u8,
+    /// What was told of it last in a crowd track, so that those who watch see it go on.
+    pub told: Option<ToldCell>,
+    /// Whose avatar it is, if anybody's.
+    pub avatar: Option<Box<AvatarTransfer>>,
+}
+
+/// The cell last told of a member of a crowd track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ToldCell {
+    /// The cell.
+    pub cell: [i32; 3],
+    /// When.
+    pub tick: Tick,
+}
+
+/// What goes with an avatar.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct AvatarTransfer {
+    /// Whose it is.
+    pub account: String,
+    /// The session epoch of its last attachment.
+    pub epoch: SessionEpoch,
+    /// The session that steers it, if any.
+    pub session: Option<SessionTransfer>,
+    /// The last session that was detached, which may come back.
+    pub detached: Option<SessionTransfer>,
+    /// Since when it has been without a session.
+    pub detached_since: Tick,
+    /// The player said goodbye.
+    pub left: bool,
+    /// The position last sent to storage.
+    pub saved_position: Option<Pos>,
+    /// A property that is saved has changed since.
+    pub properties_changed: bool,
+}
+
+/// A session on its way with its avatar.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct SessionTransfer {
+    /// Which.
+    pub session: SessionId,
+    /// Through which gateway.
+    pub gateway: GatewayId,
+    /// The last intent that was applied.
+    pub applied: IntentSeq,
+    /// How often its intents were cut short.
+    pub corrections: u32,
+    /// What it may still move, in millionths of a position unit.
+    pub balance: i64,
+    /// The last command that was answered.
+    pub answered: CommandSeq,
+    /// Intents that were not applied yet, ascending.
+    pub intents: Vec<(IntentSeq, Step)>,
+    /// Commands that were not run yet, ascending.
+    pub commands: Vec<SessionCommand>,
+}
