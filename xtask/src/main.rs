@@ -59,7 +59,8 @@ enum Task {
     /// Runs the simulator over a range of seeds and prints the first one that fails.
     #[command(after_help = "Examples:
   cargo xtask sim --seeds 1000            seeds 0 to 999
-  cargo xtask sim --seeds 1 --from 4711   only seed 4711")]
+  cargo xtask sim --seeds 1 --from 4711   only seed 4711
+  cargo xtask sim --seeds 1000 --cells    spaces of several lanes")]
     Sim {
         /// How many seeds.
         #[arg(long, default_value_t = 100)]
@@ -67,6 +68,12 @@ enum Task {
         /// The first seed.
         #[arg(long, default_value_t = 0)]
         from: u64,
+        /// Spaces of several lanes that hand entities off to each other.
+        #[arg(long)]
+        cells: bool,
+        /// Run without faults.
+        #[arg(long)]
+        calm: bool,
     },
 }
 
@@ -86,8 +93,15 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Ci(options) => ci::run(&options),
-        Task::Sim { seeds, from } => cargo(["run", "--package", "myriad-sim", "--bin", "sim", "--"])
+        Task::Sim {
+            seeds,
+            from,
+            cells,
+            calm,
+        } => cargo(["run", "--package", "myriad-sim", "--bin", "sim", "--"])
             .args(["--seeds", &seeds.to_string(), "--from", &from.to_string()])
+            .args(cells.then_some("--cells"))
+            .args(calm.then_some("--calm"))
             .run(),
     }
 }

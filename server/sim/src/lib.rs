@@ -11,6 +11,7 @@
 
 mod agenda;
 mod book;
+mod cells;
 mod check;
 mod cluster;
 mod coverage;
@@ -19,6 +20,7 @@ mod record;
 mod scenario;
 mod truth;
 
+pub use cells::{CellsTable, run_cells};
 pub use coverage::{Coverage, Exercise};
 pub use record::{Failure, Summary};
 pub use scenario::Scenario;

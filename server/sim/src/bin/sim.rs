@@ -1,7 +1,7 @@
 //! `sim`: runs the simulator over a range of seeds, and prints what was exercised or the first seed that is wrong.
 
 use clap::Parser;
-use myriad_sim::{Coverage, Exercise, Failure, Scenario, Summary};
+use myriad_sim::{CellsTable, Coverage, Exercise, Failure, Scenario, Summary};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,8 @@ use std::time::Instant;
     about = "Runs whole simulated clusters, one from each seed, and checks every step",
     after_help = "Examples:
   sim --seeds 1000                       seeds 0 to 999
-  sim --seeds 1 --from 4711 --verbose    only seed 4711, with what it exercised"
+  sim --seeds 1 --from 4711 --verbose    only seed 4711, with what it exercised
+  sim --seeds 1000 --cells               spaces of several lanes, between which everybody walks"
 )]
 struct Arguments {
     /// How many seeds.
@@ -23,6 +24,9 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Spaces of several lanes that hand entities off to each other.
+    #[arg(long, conflicts_with = "listed")]
+    cells: bool,
     /// Run without faults.
     #[arg(long)]
     calm: bool,
@@ -37,7 +41,13 @@ struct Arguments {
     verbose: bool,
 }
 
-type Outcome = Result<Summary, Box<Failure>>;
+type Outcome = Result<Exercised, Box<Failure>>;
+
+/// What a seed in which nothing was wrong exercised.
+enum Exercised {
+    Cluster(Box<Summary>),
+    Cells(u64, CellsTable),
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -59,7 +69,7 @@ fn main() -> ExitCode {
             }
         }
     });
-    tally.print(began.elapsed().as_secs_f64());
+    tally.print(&arguments, began.elapsed().as_secs_f64());
     if tally.wrong == 0 {
         ExitCode::SUCCESS
     } else {
@@ -84,7 +94,12 @@ fn run_seeds(arguments: &Arguments, next: &AtomicU64, outcomes: mpsc::Sender<Out
         if !(arguments.from..end).contains(&seed) {
             return;
         }
-        if outcomes.send(myriad_sim::run(&scenario, seed)).is_err() {
+        let outcome = if arguments.cells {
+            myriad_sim::run_cells(seed, arguments.calm).map(|table| Exercised::Cells(seed, table))
+        } else {
+            myriad_sim::run(&scenario, seed).map(|summary| Exercised::Cluster(Box::new(summary)))
+        };
+        if outcomes.send(outcome).is_err() {
             return;
         }
     }
@@ -98,20 +113,27 @@ struct Tally {
     steps: u64,
     ticks: u64,
     coverage: Coverage,
+    cells: CellsTable,
 }
 
 impl Tally {
     fn take(&mut self, outcome: Outcome, arguments: &Arguments) {
         self.done += 1;
         match outcome {
-            Ok(summary) => {
+            Ok(Exercised::Cells(seed, table)) => {
+                self.cells.merge(&table);
+                if arguments.verbose {
+                    println!("seed {seed}");
+                }
+            }
+            Ok(Exercised::Cluster(summary)) => {
                 self.steps += summary.steps;
                 self.ticks += summary.ticks;
                 self.coverage.merge(&summary.coverage);
                 if arguments.verbose {
                     let Summary {
                         seed, digest, steps, ..
-                    } = summary;
+                    } = *summary;
                     println!("seed {seed}: {steps} steps, digest {digest:016x}");
                 }
             }
@@ -129,8 +151,15 @@ impl Tally {
         }
     }
 
-    fn print(&self, seconds: f64) {
+    fn print(&self, arguments: &Arguments, seconds: f64) {
         println!("\n{:>12}  times exercised", "");
+        if arguments.cells {
+            for row in CellsTable::ROWS {
+                println!("{:>12}  {row}", self.cells.count(row));
+            }
+            println!("\n{} seeds, {} wrong; {seconds:.1} s", self.done, self.wrong);
+            return;
+        }
         for &exercise in Exercise::ALL {
             println!("{:>12}  {}", self.coverage.count(exercise), exercise.label());
         }
