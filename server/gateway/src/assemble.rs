@@ -5,7 +5,7 @@
 //! others at the crowd's best level. What exceeds the budget is degraded by plan, and always the farthest first: the
 //! crowd goes to the next level, then to the last; then the near do; what is still too much is left out.
 //!
-//! Cost per client and tick: one distance per track, one sort of those in reach, one copy of the bytes sent.
+//! Cost per client and tick: one distance per track around it, one sort of those in reach, one copy of the bytes sent.
 
 use crate::counters::Counters;
 use crate::crowd::near::NearIndex;
@@ -174,25 +174,19 @@ impl Assembler {
         if demand.own_only {
             return;
         }
+        self.near.make(mirror, &self.lanes);
         let reach2 = leave_radius2(demand.radius);
-        for &lane in &self.lanes {
-            for (number, track) in mirror.lanes()[lane].near().tracks().iter().enumerate() {
-                if track.layers & demand.sees == 0 {
-                    continue;
-                }
-                let distance2 = track.bounds.distance2(demand.position);
-                if distance2 <= reach2 {
-                    let level = Level::LAST;
-                    self.picks.push(Pick {
-                        distance2,
-                        lane,
-                        track: number,
-                        planned: level,
-                        level,
-                    });
-                }
-            }
-        }
+        let level = Level::LAST;
+        self.near
+            .within(demand.position, reach2, demand.sees, |distance2, lane, track| {
+                self.picks.push(Pick {
+                    distance2,
+                    lane,
+                    track,
+                    planned: level,
+                    level,
+                });
+            });
         self.picks
             .sort_unstable_by_key(|pick| (pick.distance2, pick.lane, pick.track));
     }

@@ -3,7 +3,8 @@
 //! A lane's near tracks are leaves of a quadtree, of 4 to 64 m. Each is entered in every square of 16 m that its box
 //! meets; whoever asks looks at the squares around it, and at more of them only if these did not hold enough.
 //!
-//! Cost: one sort of the squares per tick; per client the leaves of 9 squares, or of 25 where few are near.
+//! Cost: one sort of the squares per tick; per client in a crowd the leaves of 9 squares, or of 25 where few are near; per
+//! other client those of the squares that its reach meets, or all of them where these would be more than a thousand.
 
 use crate::mirror::Mirror;
 use crate::reach::Bounds;
@@ -14,6 +15,8 @@ const SQUARE_SHIFT: u32 = 9;
 const SQUARES_MAX: i32 = 8;
 /// How many squares away the first look goes, and the second; the latter reaches the farthest that is ever asked for.
 const RINGS: [i32; 2] = [1, 2];
+/// Who reaches farther than so many squares is compared with every leaf.
+const RINGS_MAX: i64 = 16;
 
 /// Where the near tracks of a tick are.
 #[derive(Debug, Default)]
@@ -125,6 +128,66 @@ impl NearIndex {
         }
     }
 
+    /// Calls `each` with squared distance, lane and number of every track of those who see `sees` that is no farther than
+    /// the square root of `reach2`, in no order.
+    pub(crate) fn within(
+        &self,
+        from: [i32; 3],
+        reach2: i64,
+        sees: u32,
+        mut each: impl FnMut(i64, usize, usize),
+    ) {
+        let mut take = |leaf: &Leaf| {
+            let distance2 = leaf.bounds.distance2(from);
+            if leaf.layers & sees != 0 && distance2 <= reach2 {
+                each(distance2, leaf.lane, leaf.track);
+            }
+        };
+        let rings = (reach2.isqrt() >> SQUARE_SHIFT) + 1;
+        if rings > RINGS_MAX {
+            self.leaves.iter().for_each(take);
+            return;
+        }
+        let rings = rings as i32;
+        self.wide
+            .iter()
+            .for_each(|leaf| take(&self.leaves[*leaf as usize]));
+        let [first_x, _, first_z] = from.map(|axis| (axis >> SQUARE_SHIFT) - rings);
+        self.look_at(from, rings, sees, |square, leaf| {
+            let leaf = &self.leaves[leaf as usize];
+            let [low_x, _, low_z] = leaf.bounds.low.map(|axis| axis >> SQUARE_SHIFT);
+            // It is in every square that its box meets, and taken in the first of those looked at.
+            if square.x == low_x.max(first_x) && square.z == low_z.max(first_z) {
+                take(leaf);
+            }
+        });
+    }
+
+    /// Calls `each` with what is entered in the squares at most `rings` away, of the classes seen.
+    fn look_at(&self, from: [i32; 3], rings: i32, sees: u32, mut each: impl FnMut(Square, u32)) {
+        let [x, _, z] = from.map(|axis| axis >> SQUARE_SHIFT);
+        for (class, layers) in self.classes.iter().enumerate() {
+            if layers & sees == 0 {
+                continue;
+            }
+            let class = class as u32;
+            for z in z - rings..=z + rings {
+                let first = Square {
+                    class,
+                    z,
+                    x: x - rings,
+                };
+                let start = self.squares.partition_point(|(square, _)| *square < first);
+                let row = self.squares[start..].iter();
+                let in_reach = |(square, _): &&(Square, u32)| {
+                    square.class == class && square.z == z && square.x <= x + rings
+                };
+                row.take_while(in_reach)
+                    .for_each(|(square, leaf)| each(*square, *leaf));
+            }
+        }
+    }
+
     /// Finds the nearest leaves in so many squares around. Answers how many members they have and how far the last is.
     fn look(&mut self, from: [i32; 3], rings: i32, reach2: i64, sees: u32, target: u32) -> (u32, i64) {
         let mut found = std::mem::take(&mut self.found);
@@ -151,26 +214,7 @@ impl NearIndex {
             }
         };
         self.wide.iter().for_each(|leaf| take(*leaf));
-        let [x, _, z] = from.map(|axis| axis >> SQUARE_SHIFT);
-        for (class, layers) in self.classes.iter().enumerate() {
-            if layers & sees == 0 {
-                continue;
-            }
-            let class = class as u32;
-            for z in z - rings..=z + rings {
-                let first = Square {
-                    class,
-                    z,
-                    x: x - rings,
-                };
-                let start = self.squares.partition_point(|(square, _)| *square < first);
-                let row = self.squares[start..].iter();
-                let in_reach = |(square, _): &&(Square, u32)| {
-                    square.class == class && square.z == z && square.x <= x + rings
-                };
-                row.take_while(in_reach).for_each(|(_, leaf)| take(*leaf));
-            }
-        }
+        self.look_at(from, rings, sees, |_, leaf| take(leaf));
         let farthest2 = found.last().map_or(0, |(distance2, _)| *distance2);
         self.found = found;
         (members, farthest2)
@@ -200,20 +244,30 @@ mod tests {
             reach in prop_oneof![0..1025i64, Just(1024)],
             sees in 1..8u32,
             target in 0..300u32,
+            wider in prop_oneof![3 => 0..6i64, 1 => 6..40i64],
         ) {
             let mut index = NearIndex::default();
             for (number, (layers, members, bounds)) in leaves.iter().enumerate() {
                 index.put(0, number, *layers, *members, *bounds);
             }
             index.squares.sort_unstable();
+            let mut within = Vec::new();
+            let far = reach * wider;
+            index.within(from, far * far, sees, |distance2, _, track| within.push((distance2, track)));
+            within.sort_unstable();
             let mut found = Vec::new();
             index.nearest(from, reach * reach, sees, target, |distance2, _, track| found.push((distance2, track)));
-            let mut all: Vec<_> = leaves.iter().enumerate()
-                .filter(|(_, (layers, ..))| layers & sees != 0)
-                .map(|(number, (_, _, bounds))| (bounds.distance2(from), number))
-                .filter(|(distance2, _)| *distance2 <= reach * reach)
-                .collect();
-            all.sort_unstable();
+            let all_within = |reach: i64| {
+                let mut all: Vec<_> = leaves.iter().enumerate()
+                    .filter(|(_, (layers, ..))| layers & sees != 0)
+                    .map(|(number, (_, _, bounds))| (bounds.distance2(from), number))
+                    .filter(|(distance2, _)| *distance2 <= reach * reach)
+                    .collect();
+                all.sort_unstable();
+                all
+            };
+            prop_assert_eq!(within, all_within(far));
+            let mut all = all_within(reach);
             let mut members = 0;
             let enough = all.iter().take_while(|(_, number)| {
                 let needed = members < target;
