@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 /// A near state that comes more than so many ticks late is of no use: its slot may have had another life.
 pub(crate) const NEAR_TICKS: u64 = 4;
-/// Ticks after which an identity is asked for again.
+/// Ticks without an answer after which an identity is asked for again.
 const ASK_AGAIN_TICKS: u32 = 16;
 /// Most subjects that were asked for and not answered about: more cannot have been since that time.
 const ASKED_MAX: usize = IDENTIFY_MAX * ASK_AGAIN_TICKS as usize;
@@ -49,7 +49,7 @@ pub(crate) struct Near {
     anywhen_from: Tick,
     /// Who had states of its own before the crowd.
     resumed: Vec<(SubjectRef, Motion)>,
-    /// Whose identity was asked for, and the low half of the tick.
+    /// Whose identity was asked for and not told yet, and the low half of the tick.
     asked: FxHashMap<SubjectRef, u32>,
     /// Whose properties have changed since they were told.
     changed: VecDeque<SubjectRef>,
@@ -222,6 +222,11 @@ impl Near {
         self.asked.insert(subject, now);
         true
     }
+
+    /// The answer about a subject came: what changes from now on is asked for at once.
+    pub(crate) fn note_answered(&mut self, subject: SubjectRef) {
+        self.asked.remove(&subject);
+    }
 }
 
 /// For so long the moment shown may lie before the crowd's first cell behind the near states.
@@ -238,6 +243,20 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     const LANE: LaneHandle = LaneHandle(0);
+
+    #[test]
+    fn who_is_not_answered_about_is_asked_for_later_and_who_is_at_once() {
+        let mut near = Near::default();
+        let ada = SubjectRef::default();
+        assert!(near.note_asked(ada));
+        near.newest = Tick(u64::from(ASK_AGAIN_TICKS) - 1);
+        assert!(!near.note_asked(ada));
+        near.newest = Tick(u64::from(ASK_AGAIN_TICKS));
+        assert!(near.note_asked(ada));
+        assert!(!near.note_asked(ada));
+        near.note_answered(ada);
+        assert!(near.note_asked(ada));
+    }
 
     /// Everybody somewhere else in every tick.
     fn chunk(tick: u64, slots: &BTreeSet<u32>) -> NearChunk {

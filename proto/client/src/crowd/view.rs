@@ -327,6 +327,7 @@ impl Crowd {
     pub(crate) fn learn(&mut self, message: IdentityMessage) -> Vec<IdentityRecord> {
         let mut news = Vec::new();
         for record in message.records.into_iter().take(IDENTIFY_MAX) {
+            self.near.note_answered(record.subject);
             if self.get(record.subject).is_some() && self.identities.learn(&record, message.tick) {
                 news.push(record);
             }
