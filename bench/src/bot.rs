@@ -119,7 +119,7 @@ impl Bot {
             },
             crowd_period: joined.rules.crowd_period,
             row: None,
-            has_truth: options.truth.is_some(),
+            has_truth: !options.truth.is_empty(),
             walker: Walker::new(options.motion, index, options.seed, ground),
             rng: Pcg32::seed_from_u64(!options.seed ^ u64::from(index)),
             hz,

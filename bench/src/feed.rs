@@ -1,7 +1,7 @@
-//! Reads the truth trace from the admin server, on a thread of its own, into a [`Truth`] that all bots look at.
+//! Reads the truth traces from the admin servers, each on a thread of its own, into a [`Truth`] that all bots look at.
 
 use crate::cpu;
-use crate::options::TruthSource;
+use crate::options::AdminServer;
 use crate::truth::Truth;
 use anyhow::{Context, bail};
 use myriad_client::quic::now_us;
@@ -19,25 +19,32 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     pub(crate) truth: RwLock<Truth>,
-    /// Why the trace ended, once it has.
+    /// Why a trace ended, once one has.
     ended: Mutex<Option<String>>,
-    thread: Mutex<Option<u32>>,
+    threads: Mutex<Vec<u32>>,
 }
 
 impl Feed {
-    /// Starts reading. The thread ends when the trace does, or at the first tick after the feed was dropped.
+    /// Starts reading from each node. A thread ends when its trace does, or at the first tick after the feed was dropped.
     ///
     /// # Errors
-    /// If the admin server can't be reached or refuses.
-    pub(crate) fn start(source: &TruthSource) -> anyhow::Result<Arc<Self>> {
-        let reader = open(source)?;
+    /// If an admin server can't be reached or refuses.
+    pub(crate) fn start(sources: &[AdminServer]) -> anyhow::Result<Arc<Self>> {
         let feed = Arc::new(Self::default());
-        let weak = Arc::downgrade(&feed);
+        for source in sources {
+            feed.follow(source)?;
+        }
+        Ok(feed)
+    }
+
+    fn follow(self: &Arc<Self>, source: &AdminServer) -> anyhow::Result<()> {
+        let reader = open(source)?;
+        let weak = Arc::downgrade(self);
         std::thread::Builder::new()
             .name("bots-truth".into())
             .spawn(move || {
                 if let Some(feed) = weak.upgrade() {
-                    *feed.thread.lock().expect(UNPOISONED) = Some(cpu::thread_id());
+                    feed.threads.lock().expect(UNPOISONED).push(cpu::thread_id());
                 }
                 let why = read(reader, |tick, now_us| match weak.upgrade() {
                     Some(feed) => feed.handle_tick(tick, now_us),
@@ -48,7 +55,7 @@ impl Feed {
                 }
             })
             .context("a thread for the truth trace")?;
-        Ok(feed)
+        Ok(())
     }
 
     fn handle_tick(&self, tick: &TruthTick, now_us: u64) -> anyhow::Result<()> {
@@ -58,21 +65,21 @@ impl Feed {
             .map_err(|bad| anyhow::anyhow!(bad.0))
     }
 
-    /// Why the trace ended, if it has.
+    /// Why a trace ended, if one has.
     pub(crate) fn ended(&self) -> Option<String> {
         self.ended.lock().expect(UNPOISONED).clone()
     }
 
-    /// The reading thread's number.
-    pub(crate) fn thread(&self) -> Option<u32> {
-        *self.thread.lock().expect(UNPOISONED)
+    /// The numbers of the reading threads.
+    pub(crate) fn threads(&self) -> Vec<u32> {
+        self.threads.lock().expect(UNPOISONED).clone()
     }
 }
 
 /// Of every lock in this crate.
 pub(crate) const UNPOISONED: &str = "a panic of a bot ends the run";
 
-fn open(source: &TruthSource) -> anyhow::Result<impl Read + Send + 'static> {
+fn open(source: &AdminServer) -> anyhow::Result<impl Read + Send + 'static> {
     let url = format!("{}/truth", source.url.trim_end_matches('/'));
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(ANSWER_MAX))

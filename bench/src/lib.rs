@@ -9,6 +9,7 @@
 pub mod aoi;
 mod bits;
 mod bot;
+pub mod cluster;
 pub mod commands;
 mod cpu;
 mod feed;
@@ -41,7 +42,7 @@ pub mod verdict;
 mod view;
 mod worker;
 
-pub use options::{BotsArgs, BotsOptions, Decode, Plant, Trust, TruthSource};
+pub use options::{AdminServer, BotsArgs, BotsOptions, Decode, Plant, Trust};
 pub use progress::Progress;
 pub use report::Report;
 pub use run::run;

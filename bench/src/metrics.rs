@@ -2,7 +2,7 @@
 //! of a report that are not measured at the clients or told by the system, and so none that a check relies on.
 
 use crate::histogram::Percentiles;
-use crate::options::BotsOptions;
+use crate::options::{AdminServer, BotsOptions};
 use crate::report::TickTimes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,9 +23,19 @@ pub(crate) struct ServerStages {
     pub(crate) overruns: u64,
 }
 
-/// Asks the admin server that gives the truth. `None` if it has no answer.
+/// Asks the admin servers of all nodes, and adds up what they say. `None` if one has no answer, or there is none.
 pub(crate) fn scrape(options: &BotsOptions) -> Option<Scrape> {
-    let source = options.truth.as_ref()?;
+    let mut nodes = options.truth.iter().chain(&options.gateways);
+    let mut all = scrape_node(nodes.next()?)?;
+    for node in nodes {
+        for (series, value) in scrape_node(node)?.0 {
+            *all.0.entry(series).or_default() += value;
+        }
+    }
+    Some(all)
+}
+
+fn scrape_node(source: &AdminServer) -> Option<Scrape> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_MAX))
         .build()

@@ -10,10 +10,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the truth trace comes from.
+/// A node's admin HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TruthSource {
-    /// The admin server's base URL, such as `http://127.0.0.1:8080`. Only plain HTTP.
+pub struct AdminServer {
+    /// Its base URL, such as `http://127.0.0.1:8080`. Only plain HTTP.
     pub url: String,
     /// Its bearer token, if it asks for one.
     pub token: Option<String>,
@@ -45,8 +45,10 @@ pub enum Plant {
 /// What a run of bots is asked to do.
 #[derive(Clone, Debug)]
 pub struct BotsOptions {
-    /// Gateways, used in turn. At least one.
+    /// Where clients connect, used in turn. At least one.
     pub servers: Vec<SocketAddr>,
+    /// All of these lead to one gateway; else each is a gateway of its own.
+    pub one_gateway: bool,
     /// How the bots know that it is them.
     pub trust: Trust,
     /// The name that the certificate must be issued for. Ignored with a fingerprint.
@@ -73,8 +75,11 @@ pub struct BotsOptions {
     pub motion: MotionKind,
     /// Which layers the avatars see: a subject is expected in view only if its layers meet these.
     pub sees: u32,
-    /// The truth, without which only what clients can know by themselves is checked.
-    pub truth: Option<TruthSource>,
+    /// Where the truth traces come from, one of each node with lanes. Without one only what clients can know by themselves
+    /// is checked.
+    pub truth: Vec<AdminServer>,
+    /// Further nodes of the server, whose metrics count too: gateways.
+    pub gateways: Vec<AdminServer>,
     /// Processes whose CPU time and memory count as the server's.
     pub server_pids: Vec<u32>,
     /// Threads that run the bots.
@@ -103,6 +108,7 @@ impl BotsOptions {
     pub fn new(server: SocketAddr, trust: Trust) -> Self {
         Self {
             servers: vec![server],
+            one_gateway: false,
             trust,
             server_name: DEFAULT_SERVER_NAME.into(),
             key: String::new(),
@@ -116,7 +122,8 @@ impl BotsOptions {
             seed: 1,
             motion: MotionKind::Mixed,
             sees: u32::MAX,
-            truth: None,
+            truth: Vec::new(),
+            gateways: Vec::new(),
             server_pids: Vec::new(),
             workers: 1,
             clients_per_socket: DEFAULT_CLIENTS_PER_SOCKET,
@@ -128,6 +135,12 @@ impl BotsOptions {
             json: None,
             quiet: false,
         }
+    }
+
+    /// How many gateways there are. The client of account `a` is at the one of number `a` modulo this.
+    #[must_use]
+    pub(crate) fn gateway_count(&self) -> usize {
+        if self.one_gateway { 1 } else { self.servers.len() }
     }
 
     /// How tracks are decoded.
@@ -206,9 +219,10 @@ pub struct BotsArgs {
     /// The space to join.
     #[arg(long, default_value_t = DEFAULT_SPACE)]
     pub space: u32,
-    /// Base URL of the admin server that gives the truth trace (it must be enabled there by name).
+    /// Base URL of the admin server that gives the truth trace (it must be enabled there by name); repeatable, one of each
+    /// node with lanes.
     #[arg(long, value_name = "URL")]
-    pub truth: Option<String>,
+    pub truth: Vec<String>,
     /// File with the admin server's bearer token.
     #[arg(long, value_name = "FILE", requires = "truth")]
     pub truth_token_file: Option<PathBuf>,
@@ -295,7 +309,11 @@ impl BotsArgs {
         options.seconds = self.seconds;
         options.seed = self.seed;
         options.motion = self.motion;
-        options.truth = self.truth.map(|url| TruthSource { url, token });
+        let admin = |url| AdminServer {
+            url,
+            token: token.clone(),
+        };
+        options.truth = self.truth.into_iter().map(admin).collect();
         options.server_pids = self.server_pid;
         options.workers = self.workers;
         options.clients_per_socket = self.clients_per_socket;
@@ -358,7 +376,7 @@ mod tests {
         assert_eq!(options.trust, Trust::Fingerprint(Fingerprint([0xab; 32])));
         assert_eq!((options.clients, options.hz, options.seed), (7, Some(5.0), 9));
         assert_eq!(options.motion, MotionKind::Steer);
-        assert_eq!(options.truth.expect("asked for").url, "http://127.0.0.1:8080");
+        assert_eq!(options.truth[0].url, "http://127.0.0.1:8080");
     }
 
     #[test]

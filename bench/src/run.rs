@@ -113,11 +113,11 @@ fn drive(options: BotsOptions, progress: &Progress, is_given_up: &AtomicBool) ->
         bail!("a run needs at least one server, one client and one worker");
     }
     let header = Header::collect(options.seconds);
-    let feed = match &options.truth {
-        Some(source) => first_tick(Feed::start(source)?)?,
-        None => Arc::default(),
+    let has_truth = !options.truth.is_empty();
+    let feed = match has_truth {
+        true => first_tick(Feed::start(&options.truth)?)?,
+        false => Arc::default(),
     };
-    let has_truth = options.truth.is_some();
     let shared = Arc::new(Shared::new(options, feed)?);
     let workers = Workers::start(&shared)?;
     let mut watch = Watch::new(&shared, &workers, progress, is_given_up);
@@ -175,7 +175,7 @@ fn drive(options: BotsOptions, progress: &Progress, is_given_up: &AtomicBool) ->
 
 fn spent(shared: &Shared) -> Spent {
     let threads = shared.threads.lock().expect(UNPOISONED);
-    Spent::now(&shared.options.server_pids, &threads, shared.feed.thread())
+    Spent::now(&shared.options.server_pids, &threads, &shared.feed.threads())
 }
 
 /// Waits until the trace has told its first tick.

@@ -1,6 +1,7 @@
 //! A server in a process of its own, started for a measurement: its configuration, its start and its end.
+//! [`crate::cluster`] makes a cluster of several.
 //!
-//! It uses what everybody can use: `myriad serve` with a configuration file. Which program that is, the caller says,
+//! It uses what everybody can use: `myriad serve` and `myriad node` with a configuration file. Which program that is, the caller says,
 //! so that nothing here knows the server's crates.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,8 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The configuration of a server to measure: by key, such as `space.hz`, each with its value as TOML.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,8 +76,105 @@ impl Configuration {
     }
 }
 
-/// What the server says once it is ready.
+/// What a node says once it is ready.
 #[derive(Clone, Debug, Deserialize)]
+pub struct NodeSaid {
+    /// Where clients connect, if they may.
+    pub client: Option<SocketAddr>,
+    /// Where its admin HTTP answers.
+    pub admin: SocketAddr,
+    /// Where other nodes connect, if they may.
+    pub cluster: Option<SocketAddr>,
+    /// SHA-256 of its certificate for clients, as hex.
+    pub fingerprint: Option<String>,
+}
+
+/// A node in a process of its own. Killed if it is dropped before [`Self::stopped`].
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    stdout: Option<ChildStdout>,
+}
+
+impl Node {
+    /// Starts the executable `program` with `command` (`serve` or `node`). Its configuration is written to `file`.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start(
+        mut program: Command,
+        command: &str,
+        file: &Path,
+        configuration: &Configuration,
+    ) -> Result<Self> {
+        std::fs::write(file, configuration.text()).with_context(|| format!("writing {}", file.display()))?;
+        let mut child = program
+            .args([command, "--announce", "--until-stdin-closes", "--config"])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Not interrupted by a terminal together with this process, which ends it in good order.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("can't start the server {}", program.get_program().display()))?;
+        let stdout = child.stdout.take();
+        Ok(Self { child, stdout })
+    }
+
+    /// Waits until it is ready, and answers what it says then. To be asked once.
+    ///
+    /// # Errors
+    /// If it ends before.
+    pub fn ready(&mut self) -> Result<NodeSaid> {
+        let stdout = self.stdout.take().context("a node says once that it is ready")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        if line.is_empty() {
+            let status = self.child.wait()?;
+            bail!("the server ended before it was ready: {status}");
+        }
+        serde_json::from_str(&line).with_context(|| format!("the server announced {line:?}"))
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lets it drain, without waiting for its end.
+    pub fn drain(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Lets it drain, and waits for its end.
+    ///
+    /// # Errors
+    /// If it did not end well.
+    pub fn stopped(mut self) -> Result<()> {
+        self.drain();
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // After `stopped` there is nothing left to kill, and the answer says so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a server says once it is ready.
+#[derive(Clone, Debug)]
 pub struct Announcement {
     /// Where clients connect.
     pub client: SocketAddr,
@@ -85,10 +184,10 @@ pub struct Announcement {
     pub fingerprint: String,
 }
 
-/// A server that was started for a measurement. Killed if it is dropped before [`Self::stop`].
+/// A server of all roles that was started for a measurement.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    node: Node,
     /// What it said when it was ready.
     pub said: Announcement,
 }
@@ -99,50 +198,29 @@ impl Server {
     ///
     /// # Errors
     /// If it can't be started, or ends before it is ready.
-    pub fn start(mut program: Command, folder: &Path, configuration: &Configuration) -> Result<Self> {
-        let file = folder.join("server.toml");
-        std::fs::write(&file, configuration.text()).with_context(|| format!("writing {}", file.display()))?;
-        let mut child = program
-            .args(["serve", "--announce", "--until-stdin-closes", "--config"])
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("can't start the server {}", program.get_program().display()))?;
-        let stdout = child.stdout.take().expect("stdout was asked for");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        if line.is_empty() {
-            let status = child.wait()?;
-            bail!("the server ended before it was ready: {status}");
-        }
-        let said = serde_json::from_str(&line).with_context(|| format!("the server announced {line:?}"))?;
-        Ok(Self { child, said })
+    pub fn start(program: Command, folder: &Path, configuration: &Configuration) -> Result<Self> {
+        let mut node = Node::start(program, "serve", &folder.join("server.toml"), configuration)?;
+        let said = node.ready()?;
+        let said = Announcement {
+            client: said.client.context("the server takes no clients")?,
+            admin: said.admin,
+            fingerprint: said.fingerprint.context("the server told no fingerprint")?,
+        };
+        Ok(Self { node, said })
     }
 
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.node.pid()
     }
 
     /// Lets the server drain, and waits for its end.
     ///
     /// # Errors
     /// If it did not end well.
-    pub fn stop(mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to kill, and the answer says so.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn stop(self) -> Result<()> {
+        self.node.stopped()
     }
 }
 

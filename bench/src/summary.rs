@@ -74,9 +74,9 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// By the server's processes, the bots' threads and the thread that reads the truth. A process that is gone
+    /// By the server's processes, the bots' threads and those that read the truth. A process that is gone
     /// leaves the server's figures out.
-    pub(crate) fn now(server_pids: &[u32], bots: &[u32], truth: Option<u32>) -> Self {
+    pub(crate) fn now(server_pids: &[u32], bots: &[u32], truth: &[u32]) -> Self {
         let sum = |of: fn(u32) -> Option<f64>| -> Option<f64> {
             let sum: Option<f64> = server_pids.iter().map(|pid| of(*pid)).sum();
             sum.filter(|_| !server_pids.is_empty())
@@ -84,7 +84,7 @@ impl Spent {
         Self {
             server_s: sum(cpu::process_cpu_s),
             bots_s: bots.iter().filter_map(|thread| cpu::thread_cpu_s(*thread)).sum(),
-            truth_s: truth.and_then(cpu::thread_cpu_s).unwrap_or(0.0),
+            truth_s: truth.iter().filter_map(|thread| cpu::thread_cpu_s(*thread)).sum(),
             server_rss_mib: sum(cpu::rss_mib),
             bots_rss_mib: cpu::rss_mib(std::process::id()).unwrap_or(0.0),
         }
@@ -171,7 +171,7 @@ pub(crate) fn report(mut found: Found<'_>) -> Report {
         decode: options.decode(),
         motion: options.motion,
         plant: options.plant,
-        truth: options.truth.is_some(),
+        truth: !options.truth.is_empty(),
         sampled: sampled(&found, options.hz.unwrap_or(hz)),
         coverage_min,
         coverage_mean,
@@ -333,7 +333,7 @@ fn coverage<'a>(
     options: &BotsOptions,
     outcomes: impl Iterator<Item = &'a Outcome>,
 ) -> (Option<f64>, Option<f64>) {
-    if options.truth.is_none() {
+    if options.truth.is_empty() {
         return (None, None);
     }
     let (mut min, mut fresh, mut pairs) = (1.0f64, 0, 0);

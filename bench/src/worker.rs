@@ -60,7 +60,8 @@ pub(crate) struct Worker {
     /// Reused: what came in this turn, and whose turn it is.
     arrivals: Vec<(u32, Arrival)>,
     due: Vec<u32>,
-    tracks: Tracks,
+    /// By gateway: each has handles and tracks of its own.
+    tracks: Vec<Tracks>,
     /// Bytes per client and tick off the streams of those that read normally, lately.
     stream_bytes_per_tick: f64,
     stream_bytes: u64,
@@ -108,7 +109,9 @@ impl Worker {
             ticks: BinaryHeap::new(),
             arrivals: Vec::new(),
             due: Vec::new(),
-            tracks: Tracks::new(decode == Decode::Interned, options),
+            tracks: (0..options.gateway_count())
+                .map(|_| Tracks::new(decode == Decode::Interned, options))
+                .collect(),
             stream_bytes_per_tick: 0.0,
             stream_bytes: 0,
             stream_from: now,
@@ -267,7 +270,9 @@ impl Worker {
             return;
         }
         let arrived_us = now_us();
-        self.tracks.draw(arrived_us);
+        for tracks in &mut self.tracks {
+            tracks.draw(arrived_us);
+        }
         let mut arrivals = std::mem::take(&mut self.arrivals);
         let mut last = None;
         for (place, arrival) in arrivals.drain(..) {
@@ -278,7 +283,8 @@ impl Worker {
             let Some(session) = &mut self.sessions[place as usize] else {
                 continue;
             };
-            session.take(arrival, arrived_us, &mut self.tracks);
+            let gateway = session.account as usize % self.tracks.len();
+            session.take(arrival, arrived_us, &mut self.tracks[gateway]);
         }
         self.settle_arrivals(last);
         self.arrivals = arrivals;
@@ -501,7 +507,9 @@ impl Worker {
         let is_measuring = self.shared.is_measuring.load(Ordering::Relaxed);
         let truth = self.shared.feed.truth.read().expect(UNPOISONED);
         let mut tallies = self.shared.tallies[self.index as usize].lock().expect(UNPOISONED);
-        self.tracks.verify(&truth, is_measuring, &mut tallies.main);
+        for tracks in &mut self.tracks {
+            tracks.verify(&truth, is_measuring, &mut tallies.main);
+        }
         if self.due.is_empty() {
             return;
         }
@@ -515,7 +523,14 @@ impl Worker {
             } else {
                 &mut tallies.main
             };
-            session.verify(&self.shared, &truth, &mut self.tracks, (at_us, now), tally);
+            let gateway = session.account as usize % self.tracks.len();
+            session.verify(
+                &self.shared,
+                &truth,
+                &mut self.tracks[gateway],
+                (at_us, now),
+                tally,
+            );
         }
     }
 }

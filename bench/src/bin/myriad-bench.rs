@@ -7,7 +7,7 @@ use myriad_harness::aoi::allocations::Counting;
 use myriad_harness::aoi::chart::{self, ChartArgs};
 use myriad_harness::aoi::table as aoi_table;
 use myriad_harness::aoi::{self, AoiArgs, OracleOutcome};
-use myriad_harness::commands::{self, CrowdArgs, SpreadArgs, TableArgs, table as crowd_table};
+use myriad_harness::commands::{self, ClusterArgs, CrowdArgs, SpreadArgs, TableArgs, table as crowd_table};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -27,6 +27,8 @@ enum Bench {
     Crowd(Box<CrowdArgs>),
     /// A world larger than a view: every enter and leave at every client against the truth.
     Spread(Box<SpreadArgs>),
+    /// One world on many processes: what clients see of borders between nodes.
+    Cluster(Box<ClusterArgs>),
     /// What is promised about crowds, row by row.
     CrowdTable(TableArgs),
     /// What the interest engine costs per tick.
@@ -48,6 +50,7 @@ fn run(bench: Bench) -> Result<ExitCode> {
     match bench {
         Bench::Crowd(args) => return commands::crowd(&args),
         Bench::Spread(args) => return commands::spread(&args),
+        Bench::Cluster(args) => return commands::cluster(&args),
         Bench::CrowdTable(args) if args.list => print!("{}", crowd_table::list()),
         Bench::CrowdTable(args) => return crowd_table::run(&args),
         Bench::Aoi(args) => {

@@ -39,10 +39,10 @@ impl Run {
             SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             Trust::Fingerprint(Fingerprint([0; 32])),
         );
-        options.truth = Some(crate::TruthSource {
+        options.truth = vec![crate::AdminServer {
             url: String::new(),
             token: None,
-        });
+        }];
         configure(&mut options);
         let mut stage = Stage::new(&STANDING);
         let joined = stage.client.joined().expect("it has joined").clone();

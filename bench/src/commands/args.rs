@@ -1,11 +1,12 @@
 //! What can be asked of `myriad-bench crowd` and `spread`, and the server's configuration that follows from it.
 
+use crate::cluster::{CELLS_MAX, ClusterSize};
 use crate::motion::MotionKind;
 use crate::options::{BotsOptions, DEFAULT_CLIENTS_PER_SOCKET, Decode, Plant};
 use crate::relay::Weather;
 use crate::server::Configuration;
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,6 +91,46 @@ pub struct SpreadArgs {
     pub(super) side: Option<f64>,
     #[command(flatten)]
     pub(super) cut: Cut,
+}
+
+/// `myriad-bench cluster`: one world on many processes.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  2,000 clients among 20,000 entities on three nodes with three cells each, behind two gateways: every enter and leave
+  at every client compared with the truth, and every hand-off between nodes
+      myriad-bench cluster --case wander --seconds 60 --json wander.json
+
+  A small one
+      myriad-bench cluster --case wander --clients 200 --entities 2000 --side 600 --seconds 10")]
+pub struct ClusterArgs {
+    /// What is measured.
+    #[arg(long, value_enum)]
+    pub(super) case: ClusterCase,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// Real clients, each with its own connection, keys and login.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) clients: u32,
+    /// Entities in the square, the clients' avatars among them; the server moves the others.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) entities: u32,
+    /// Side of the square in metres.
+    #[arg(long, value_name = "METRES", default_value_t = SPREAD_SIDES_M.0)]
+    pub(super) side: f64,
+    /// Nodes with lanes; the square is cut into as many rows and columns of cells.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(CELLS_MAX)))]
+    pub(super) cells: u32,
+    /// Nodes that hold client connections.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub(super) gateways: u32,
+}
+
+/// What `myriad-bench cluster` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ClusterCase {
+    /// Everybody walks across all borders, and all views are compared with the truth.
+    Wander,
 }
 
 /// How a server cuts its space.
@@ -190,6 +231,8 @@ pub(super) struct Plan {
     pub(super) churn_per_s: f64,
     pub(super) rebind: bool,
     pub(super) cut: Cut,
+    /// A cluster of so many processes in place of one.
+    pub(super) cluster: Option<ClusterSize>,
 }
 
 impl Plan {
@@ -232,6 +275,7 @@ impl Plan {
             churn_per_s: args.churn,
             rebind: args.rebind,
             cut: Cut::default(),
+            cluster: None,
         };
         plan.checked()
     }
@@ -260,8 +304,32 @@ impl Plan {
             churn_per_s: 0.0,
             rebind: false,
             cut: args.cut,
+            cluster: None,
         };
         plan.checked()
+    }
+
+    /// # Errors
+    /// If the arguments make no sense, with what to do about it.
+    pub(super) fn cluster(args: &ClusterArgs) -> Result<Self> {
+        let spread = SpreadArgs {
+            run: args.run.clone(),
+            dense: false,
+            clients: args.clients,
+            entities: args.entities,
+            side: Some(args.side),
+            cut: Cut::default(),
+        };
+        let size = ClusterSize {
+            cells: args.cells,
+            gateways: args.gateways,
+        };
+        match args.case {
+            ClusterCase::Wander => Ok(Self {
+                cluster: Some(size),
+                ..Self::spread(&spread)?
+            }),
+        }
     }
 
     fn checked(self) -> Result<Self> {
@@ -364,6 +432,7 @@ pub(super) mod tests {
     enum Line {
         Crowd(CrowdArgs),
         Spread(SpreadArgs),
+        Cluster(ClusterArgs),
     }
 
     /// The plan that a command line asks for.
@@ -371,6 +440,7 @@ pub(super) mod tests {
         match Line::try_parse_from(line.split_whitespace())? {
             Line::Crowd(args) => Plan::crowd(&args),
             Line::Spread(args) => Plan::spread(&args),
+            Line::Cluster(args) => Plan::cluster(&args),
         }
     }
 
@@ -407,6 +477,7 @@ pub(super) mod tests {
             ("spread", "game.npcs", "18000"),
             ("spread --cell 700", "space.cell_m", "700.0"),
             ("spread --lanes 2", "space.lanes_per_cell", "2"),
+            ("cluster --case wander", "space.side_m", "2000.0"),
         ] {
             assert_eq!(value(line, key).as_deref(), Some(expected), "{line}: {key}");
         }
@@ -434,6 +505,19 @@ pub(super) mod tests {
         assert_eq!(asked.workers, 1);
         assert_eq!(asked.join_allowance, Duration::from_secs(7));
         assert_eq!((asked.warmup, asked.seed), (Duration::from_millis(1500), 4));
+    }
+
+    #[test]
+    fn a_cluster_is_as_large_as_asked() {
+        let size = |line| plan(line).expect(line).cluster;
+        let (cells, gateways) = (4, 1);
+        assert_eq!(size("spread"), None);
+        assert_eq!(
+            size("cluster --case wander --cells 4 --gateways 1"),
+            Some(ClusterSize { cells, gateways })
+        );
+        assert!(plan("cluster --case wander --cells 9").is_err());
+        assert!(plan("cluster").is_err());
     }
 
     #[test]

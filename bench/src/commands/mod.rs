@@ -1,5 +1,5 @@
-//! `myriad-bench crowd`, `spread` and `crowd-table`: a server in its own process, real clients in this one, and a
-//! report of what the clients verified.
+//! `myriad-bench crowd`, `spread`, `cluster` and `crowd-table`: a server in its own process or several, real clients in
+//! this one, and a report of what the clients verified.
 //!
 //! [`args`] says what can be asked, `limits` what must come of it, [`run`] does it, and [`table`] runs the rows that
 //! the project promises. What is measured, and how, stands in [`crate::report`].
@@ -11,6 +11,6 @@ pub mod run;
 pub mod table;
 mod table_rows;
 
-pub use args::{CrowdArgs, SpreadArgs};
-pub use run::{crowd, spread};
+pub use args::{ClusterArgs, CrowdArgs, SpreadArgs};
+pub use run::{cluster, crowd, spread};
 pub use table::TableArgs;

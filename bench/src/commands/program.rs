@@ -8,11 +8,15 @@ use std::time::SystemTime;
 /// Environment variables of this form are configuration keys: a measurement is what its command line says.
 const CONFIGURATION_PREFIX: &str = "MYRIAD_";
 
+/// The server's executable.
+#[derive(Debug)]
+pub(super) struct Program(PathBuf);
+
 /// The server's executable: `asked`, else `myriad` beside this program. Warnings go to the error stream.
 ///
 /// # Errors
 /// If there is none.
-pub(super) fn server(asked: Option<&Path>) -> Result<Command> {
+pub(super) fn server(asked: Option<&Path>) -> Result<Program> {
     let own = std::env::current_exe()?;
     let server = match asked {
         Some(path) => path.to_owned(),
@@ -31,13 +35,20 @@ pub(super) fn server(asked: Option<&Path>) -> Result<Command> {
     for warning in warnings(&own, &server) {
         eprintln!("warning: {warning}");
     }
-    let mut command = Command::new(server);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(CONFIGURATION_PREFIX) {
-            command.env_remove(name);
+    Ok(Program(server))
+}
+
+impl Program {
+    /// A command that runs it, without configuration from this program's environment.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.0);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(CONFIGURATION_PREFIX) {
+                command.env_remove(name);
+            }
         }
+        command
     }
-    Ok(command)
 }
 
 fn beside(own: &Path) -> PathBuf {

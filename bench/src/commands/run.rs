@@ -1,15 +1,18 @@
 //! A run from the server's start to the exit code.
 
-use crate::commands::args::{self, CrowdArgs, Plan, SpreadArgs, Views};
-use crate::commands::{limits, program};
+use crate::cluster::LocalCluster;
+use crate::commands::args::{self, ClusterArgs, CrowdArgs, Plan, SpreadArgs, Views};
+use crate::commands::limits;
+use crate::commands::program::{self, Program};
 use crate::html;
 use crate::relay::{Passage, Relay};
 use crate::report::Report;
-use crate::server::Server;
+use crate::server::{Configuration, Server};
 use crate::verdict::{Check, Verdict};
-use crate::{BotsOptions, Progress, TruthSource};
+use crate::{AdminServer, BotsOptions, Progress};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,6 +30,14 @@ pub fn crowd(args: &CrowdArgs) -> Result<ExitCode> {
 /// If the arguments make no sense, or the run could not be made.
 pub fn spread(args: &SpreadArgs) -> Result<ExitCode> {
     run(&Plan::spread(args)?)
+}
+
+/// Runs `myriad-bench cluster`: exit code 0 if everything is what it must be.
+///
+/// # Errors
+/// If the arguments make no sense, or the run could not be made.
+pub fn cluster(args: &ClusterArgs) -> Result<ExitCode> {
+    run(&Plan::cluster(args)?)
 }
 
 /// What is recorded of a run.
@@ -59,25 +70,21 @@ fn run(plan: &Plan) -> Result<ExitCode> {
     let program = program::server(plan.run.server.as_deref())?;
     let folder = tempfile::tempdir().context("can't make a temporary folder")?;
     let configuration = plan.configuration(&folder.path().join("data"))?;
-    let server = Server::start(program, folder.path(), &configuration)?;
+    let server = Measured::start(plan, &program, folder.path(), &configuration)?;
+    let mut options = server.bots()?;
     eprintln!(
         "A server with {} entities in {1} m x {1} m runs at {2} Hz on {3}; {4} clients join it.",
-        plan.entities, plan.side_m, plan.run.hz, server.said.client, plan.clients
+        plan.entities, plan.side_m, plan.run.hz, options.servers[0], plan.clients
     );
     let relay = match plan.weather {
-        Some(weather) => Some(Relay::start(server.said.client, weather)?),
+        Some(weather) => Some(Relay::start(options.servers[0], weather)?),
         None => None,
     };
-    let mut options = BotsOptions::new(server.said.client, args::fingerprint(&server.said.fingerprint)?);
     plan.instruct(&mut options);
     if let Some(relay) = &relay {
         options.servers = relay.addresses().to_vec();
+        options.one_gateway = true;
     }
-    options.truth = Some(TruthSource {
-        url: format!("http://{}", server.said.admin),
-        token: None,
-    });
-    options.server_pids = vec![server.pid()];
     let report = bots(options)?;
     let passage = relay.map(Relay::stop).transpose()?;
     let verdict = judged(plan, &report)?;
@@ -89,6 +96,54 @@ fn run(plan: &Plan) -> Result<ExitCode> {
     record(plan, &report, passage, &verdict, configuration.text())?;
     server.stop()?;
     Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// What is measured.
+enum Measured {
+    Server(Server),
+    Cluster(LocalCluster),
+}
+
+impl Measured {
+    fn start(plan: &Plan, program: &Program, folder: &Path, configuration: &Configuration) -> Result<Self> {
+        Ok(match plan.cluster {
+            None => Self::Server(Server::start(program.command(), folder, configuration)?),
+            Some(size) => {
+                let command = || program.command();
+                Self::Cluster(LocalCluster::start(
+                    &command,
+                    folder,
+                    size,
+                    plan.side_m,
+                    configuration,
+                )?)
+            }
+        })
+    }
+
+    /// Bots that connect to it and know its truth.
+    fn bots(&self) -> Result<BotsOptions> {
+        match self {
+            Self::Cluster(cluster) => cluster.bots(),
+            Self::Server(server) => {
+                let trust = args::fingerprint(&server.said.fingerprint)?;
+                let mut options = BotsOptions::new(server.said.client, trust);
+                options.truth = vec![AdminServer {
+                    url: format!("http://{}", server.said.admin),
+                    token: None,
+                }];
+                options.server_pids = vec![server.pid()];
+                Ok(options)
+            }
+        }
+    }
+
+    fn stop(self) -> Result<()> {
+        match self {
+            Self::Server(server) => server.stop(),
+            Self::Cluster(cluster) => cluster.stop(),
+        }
+    }
 }
 
 fn bots(options: BotsOptions) -> Result<Report> {

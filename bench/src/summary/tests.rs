@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::bot::BotCounts;
+use crate::options::AdminServer;
 use crate::options::Trust;
-use crate::options::TruthSource;
 use crate::sample::{CodecErrors, CoverageCounts};
 use crate::stage;
 use myriad_client::quic::Fingerprint;
@@ -14,10 +14,10 @@ pub(crate) fn options() -> BotsOptions {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let mut options = BotsOptions::new(server, Trust::Fingerprint(Fingerprint([0; 32])));
     options.clients = 2;
-    options.truth = Some(TruthSource {
+    options.truth = vec![AdminServer {
         url: "http://x".into(),
         token: None,
-    });
+    }];
     options
 }
 
@@ -232,7 +232,7 @@ fn the_json_has_the_keys_of_every_measuring_command() {
 #[test]
 fn what_was_not_measured_is_absent_from_the_json() {
     let mut options = options();
-    options.truth = None;
+    options.truth.clear();
     let mut found = found(&options);
     found.trace = None;
     found.spent.server_s = None;

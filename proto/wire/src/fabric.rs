@@ -9,8 +9,8 @@ use crate::client::Rules;
 use crate::crowd::TrackId;
 use crate::crowd::message::Form;
 use crate::id::{
-    CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, IntentSeq, KindId, LaneEpoch, LaneId,
-    SessionEpoch, SessionId, Slot, SpaceId,
+    CallerId, CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, IntentSeq, KindId, LaneEpoch,
+    LaneId, SessionEpoch, SessionId, Slot, SpaceId,
 };
 use crate::link::LinkHeader;
 use crate::payload::{OwnRecord, Step};
@@ -26,6 +26,12 @@ pub enum RoleId {
     Lane(LaneId),
     /// A gateway.
     Gateway(GatewayId),
+    /// The directory, at the node that serves it to the others. What is said to it stands in [`crate::directory`].
+    Directory,
+    /// The store, at the node that serves it to the others.
+    Store,
+    /// A thread that asks one of these services and waits for the answer.
+    Caller(CallerId),
 }
 
 /// Goes before every message over the fabric. The body follows in the same message, so that a body which many

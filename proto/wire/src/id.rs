@@ -39,6 +39,10 @@ id! {
     SessionId(u64)
 }
 id! {
+    /// A thread that asks a service and waits: 24 bits of its node's [`Incarnation`] above a 40-bit counter.
+    CallerId(u64)
+}
+id! {
     /// A dense index of an entity among those that one lane spawned. Rests [`crate::limits::SLOT_REST_TICKS`] after a despawn before it is reused.
     Slot(u32)
 }
@@ -105,6 +109,17 @@ impl EntityId {
 
 impl SessionId {
     /// The `counter`-th session of `incarnation`.
+    ///
+    /// # Panics
+    /// If the counter needs more than [`COUNTER_BITS`].
+    #[must_use]
+    pub fn new(incarnation: Incarnation, counter: u64) -> Self {
+        Self(compose(incarnation, counter))
+    }
+}
+
+impl CallerId {
+    /// The `counter`-th caller of `incarnation`.
     ///
     /// # Panics
     /// If the counter needs more than [`COUNTER_BITS`].

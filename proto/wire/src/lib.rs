@@ -13,6 +13,7 @@ pub mod client;
 pub mod close;
 pub mod codec;
 pub mod crowd;
+pub mod directory;
 pub mod fabric;
 pub mod grid;
 pub mod id;
@@ -30,8 +31,8 @@ pub mod value;
 pub use close::CloseReason;
 pub use grid::{Pos, WirePos};
 pub use id::{
-    CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, Incarnation, IntentSeq, KindId, LaneEpoch,
-    LaneHandle, LaneId, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, SubjectRef,
+    CallerId, CommandSeq, EntityId, EntityName, GatewayId, Generation, Hop, Incarnation, IntentSeq, KindId,
+    LaneEpoch, LaneHandle, LaneId, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, SubjectRef,
 };
 pub use time::{SpaceClock, Tick};
 pub use value::Value;

@@ -9,9 +9,11 @@
 //! for a full copy. The fabric knows neither lanes nor gateways, and nothing of what messages say.
 //!
 //! Cost: a handful of messages per tick and pair of roles; a frame's bytes are shared by all its readers in this
-//! process, and copied once into each link's stream. Read [`Fabric`], then [`quic::NodeLinks`].
+//! process, and copied once into each link's stream. Read [`Fabric`], then [`quic::NodeLinks`]; [`call`] is how a
+//! thread asks a service and waits.
 
 pub mod ca;
+pub mod call;
 mod counters;
 pub mod quic;
 mod routes;

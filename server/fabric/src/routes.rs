@@ -32,6 +32,7 @@ struct Inner {
     counters: FabricCounters,
     routes: RwLock<Routes>,
     next_link: AtomicU64,
+    next_caller: AtomicU64,
     /// The roles of this process, ascending: what links announce.
     hosted: watch::Sender<Arc<[RoleId]>>,
     /// Signals that a role or a link came or went.
@@ -90,6 +91,7 @@ impl Fabric {
                 counters: FabricCounters::default(),
                 routes: RwLock::default(),
                 next_link: AtomicU64::new(0),
+                next_caller: AtomicU64::new(0),
                 hosted: watch::Sender::new(Arc::default()),
                 changes: watch::Sender::new(()),
             }),
@@ -100,6 +102,11 @@ impl Fabric {
     #[must_use]
     pub fn node(&self) -> &str {
         &self.inner.node
+    }
+
+    /// A number that no caller of this node had.
+    pub(crate) fn next_caller(&self) -> u64 {
+        self.inner.next_caller.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What was counted so far.

@@ -163,7 +163,9 @@ impl Gateway {
             RoleId::Lane(id) if envelope.to == RoleId::Gateway(self.config.id) => {
                 self.lanes.iter_mut().find(|lane| lane.id == id)
             }
-            RoleId::Lane(_) | RoleId::Gateway(_) => None,
+            RoleId::Lane(_) | RoleId::Gateway(_) | RoleId::Directory | RoleId::Store | RoleId::Caller(_) => {
+                None
+            }
         };
         match lane {
             Some(lane) => lane.handle(envelope.link, &body, &mut self.counters),
@@ -171,12 +173,18 @@ impl Gateway {
         }
     }
 
+    /// Whether a frame of some lane waits.
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.next_tick().is_some())
+    }
+
     /// Whether it is time to tick: a frame waits of every lane that is not silent, or so many of some lane that the others
     /// are not waited for any longer.
     #[must_use]
     pub fn frames_ready(&self) -> bool {
         let is_there = |lane: &Lane| lane.next_tick().is_some();
-        self.lanes.iter().any(is_there)
+        self.has_frames()
             && (self.lanes.iter().all(|lane| is_there(lane) || lane.is_silent())
                 || self.lanes.iter().any(|lane| lane.waiting() > FRAMES_AHEAD_MAX))
     }

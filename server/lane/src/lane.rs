@@ -143,7 +143,12 @@ impl Lane {
 
     /// A message arrived over the fabric. It takes effect in the next tick.
     pub fn handle_message(&mut self, envelope: &Envelope, body: Bytes) {
-        if matches!(envelope.from, RoleId::Lane(lane) if !self.peers.is_peer(lane)) {
+        let may_speak = match envelope.from {
+            RoleId::Lane(lane) => self.peers.is_peer(lane),
+            RoleId::Gateway(_) => true,
+            RoleId::Directory | RoleId::Store | RoleId::Caller(_) => false,
+        };
+        if !may_speak {
             self.counters.malformed += 1;
             return;
         }

@@ -4,8 +4,10 @@
 use crate::config::Config;
 use crate::lane_loop::LaneProgress;
 use crate::metrics;
-use crate::start::SharedDirectory;
-use myriad_directory::Directory as _;
+use crate::start::SPACE;
+use myriad_cluster::Partition;
+use myriad_directory::remote::RemoteDirectory;
+use myriad_directory::{ClusterView, Directory as _, LaneRecord, NodeRecord};
 use myriad_edge::Edge;
 use myriad_fabric::{Fabric, RoleId};
 use myriad_storage::{Observer, Served};
@@ -15,8 +17,8 @@ use myriad_telemetry::metrics::{
     EdgeMetrics, FabricMetrics, NodeMetrics, NodeTotals, StorageMetrics, StorageOperation, StorageTotals,
 };
 use myriad_telemetry::process;
-use myriad_wire::{Incarnation, LaneId, SpaceId, Tick};
-use std::sync::{Arc, PoisonError};
+use myriad_wire::{Incarnation, LaneId, Tick};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -28,13 +30,17 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// The lanes of a space that the control loop watches.
 #[derive(Clone)]
 struct WatchedLanes {
-    directory: SharedDirectory,
-    space: SpaceId,
+    directory: Arc<Mutex<RemoteDirectory>>,
+    incarnation: Incarnation,
     /// Not empty.
     lanes: Vec<Arc<LaneProgress>>,
 }
 
 impl WatchedLanes {
+    fn directory(&self) -> MutexGuard<'_, RemoteDirectory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The last tick that any lane has computed: that it was, the directory must know, lest a number comes again.
     fn highest(&self) -> Tick {
         let ticks = self.lanes.iter().map(|lane| lane.tick());
@@ -53,7 +59,10 @@ pub(crate) struct Control {
     metrics: Metrics,
     readiness: Readiness,
     fabric: Fabric,
-    lanes: Option<WatchedLanes>,
+    /// Set once they run.
+    lanes: Arc<OnceLock<WatchedLanes>>,
+    /// Set once the node is a member of its cluster.
+    view: Arc<OnceLock<watch::Receiver<Arc<ClusterView>>>>,
     edge: Option<(Edge, Vec<LaneId>)>,
     started: Instant,
     stop: watch::Sender<bool>,
@@ -64,11 +73,13 @@ impl Control {
     pub(crate) fn new(metrics: &Metrics, readiness: Readiness, fabric: Fabric) -> Self {
         let stop = watch::Sender::new(false);
         let metrics = metrics.clone();
+        readiness.unmet("node", "it is starting");
         Self {
             metrics,
             readiness,
             fabric,
-            lanes: None,
+            lanes: Arc::default(),
+            view: Arc::default(),
             edge: None,
             started: Instant::now(),
             stop,
@@ -76,19 +87,25 @@ impl Control {
         }
     }
 
-    /// Notes how far the lanes of a space come.
+    /// Notes how far the node's lanes come.
     pub(crate) fn watch_lanes(
         &mut self,
-        directory: SharedDirectory,
-        space: SpaceId,
+        directory: RemoteDirectory,
+        incarnation: Incarnation,
         lanes: Vec<Arc<LaneProgress>>,
     ) {
         self.readiness.unmet("lane", "the lanes have not ticked yet");
-        self.lanes = Some(WatchedLanes {
-            directory,
-            space,
+        let watched = WatchedLanes {
+            directory: Arc::new(Mutex::new(directory)),
+            incarnation,
             lanes,
-        });
+        };
+        assert!(self.lanes.set(watched).is_ok(), "a node's lanes start once");
+    }
+
+    /// The cluster as the directory tells it, for `/status`.
+    pub(crate) fn watch_cluster(&mut self, view: watch::Receiver<Arc<ClusterView>>) {
+        assert!(self.view.set(view).is_ok(), "a node is a member of one cluster");
     }
 
     /// Exports an edge's numbers; its gateway is ready while it can reach all of `lanes`.
@@ -124,8 +141,11 @@ impl Control {
     pub(crate) fn status_source(&self, config: &Config, incarnation: Incarnation) -> StatusSource {
         let (name, roles) = (config.node.name.clone(), config.node.roles.clone());
         let (readiness, fabric, started) = (self.readiness.clone(), self.fabric.clone(), self.started);
-        let lanes = self.lanes.clone();
+        let (lanes, view) = (self.lanes.clone(), self.view.clone());
+        let partition = config.space.partition.clone();
         Arc::new(move || {
+            let lanes = lanes.get();
+            let progress = lanes.map_or(&[][..], |lanes| &lanes.lanes);
             serde_json::json!({
                 "node": name,
                 "incarnation": incarnation.0,
@@ -134,8 +154,9 @@ impl Control {
                 "uptime_s": started.elapsed().as_secs(),
                 "ready": readiness.is_ready(),
                 "linked_nodes": fabric.linked_nodes(),
-                "tick": lanes.as_ref().map(|lanes| lanes.reached().0),
-                "lanes": lanes.as_ref().map_or_else(Vec::new, |lanes| lanes.lanes.iter().map(lane_status).collect()),
+                "tick": lanes.map(|lanes| lanes.reached().0),
+                "lanes": progress.iter().map(lane_status).collect::<Vec<_>>(),
+                "cluster": view.get().map(|view| cluster_status(&view.borrow(), &partition)),
             })
         })
     }
@@ -148,10 +169,12 @@ impl Control {
             edge_metrics: self.edge.is_some().then(|| EdgeMetrics::new(&self.metrics)),
             readiness: self.readiness.clone(),
             fabric: self.fabric.clone(),
-            lanes: self.lanes.clone(),
+            lanes: self.lanes.get().cloned(),
             edge: self.edge.clone(),
             started: self.started,
+            notes_fail: false,
         };
+        self.readiness.met("node");
         let mut stopped = self.stop.subscribe();
         self.task = Some(runtime.spawn(async move {
             let mut period = tokio::time::interval(PERIOD);
@@ -178,10 +201,11 @@ impl Control {
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }
-        if let Some(lanes) = self.lanes.take() {
+        if let Some(lanes) = self.lanes.get().cloned() {
             let closed = tokio::task::spawn_blocking(move || {
-                let mut directory = lanes.directory.lock().unwrap_or_else(PoisonError::into_inner);
-                directory.close_space(lanes.space, lanes.highest())
+                lanes
+                    .directory()
+                    .close_space(SPACE, lanes.highest(), lanes.incarnation)
             });
             if let Ok(Err(error)) = closed.await {
                 tracing::error!("the space was not closed: {error}");
@@ -190,12 +214,43 @@ impl Control {
     }
 }
 
+/// What `/status` says of the cluster, as the directory told it last.
+fn cluster_status(view: &ClusterView, partition: &Partition) -> serde_json::Value {
+    let node = |node: &NodeRecord| {
+        serde_json::json!({
+            "node": node.name,
+            "incarnation": node.incarnation.0,
+            "link": node.link,
+            "client": node.client,
+            "admin": node.admin,
+            "takes_lanes": node.takes_lanes,
+        })
+    };
+    let lane = |lane: &LaneRecord| {
+        serde_json::json!({
+            "lane": lane.lane.0,
+            "cell": partition.cell_of(lane.lane).map_or(0, |cell| cell.0),
+            "node": lane.node,
+            "epoch": lane.claim.map(|claim| claim.epoch.0),
+            "incarnation": lane.claim.map(|claim| claim.incarnation.0),
+        })
+    };
+    serde_json::json!({
+        "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
+        "lanes": view.lanes.iter().map(lane).collect::<Vec<_>>(),
+        "columns": partition.size()[0],
+    })
+}
+
 /// What `/status` says of a lane.
 fn lane_status(lane: &Arc<LaneProgress>) -> serde_json::Value {
     serde_json::json!({
         "lane": lane.lane.0,
         "tick": lane.tick().0,
         "entities": lane.entities(),
+        "tick_ms": lane.tick_us() as f64 / 1000.0,
+        "frame_bytes": lane.frame_bytes(),
+        "handed_off": lane.handed_off(),
     })
 }
 
@@ -209,6 +264,8 @@ struct Round {
     lanes: Option<WatchedLanes>,
     edge: Option<(Edge, Vec<LaneId>)>,
     started: Instant,
+    /// The directory did not take the last note.
+    notes_fail: bool,
 }
 
 impl Round {
@@ -219,13 +276,12 @@ impl Round {
             }
             let highest = lanes.highest();
             if highest > Tick(0) {
-                let noted = lanes
-                    .directory
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .note_tick(lanes.space, highest);
-                if let Err(error) = noted {
-                    tracing::error!("the directory did not note tick {highest}: {error}");
+                match lanes.directory().note_tick(SPACE, highest, lanes.incarnation) {
+                    Ok(()) => self.notes_fail = false,
+                    Err(error) if !std::mem::replace(&mut self.notes_fail, true) => {
+                        tracing::error!("the directory did not note tick {highest}: {error}");
+                    }
+                    Err(_) => {} // Said once.
                 }
             }
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use myriad_harness::commands::args::Cut;
 use myriad_harness::server::{Configuration, Server};
-use myriad_harness::{BotsOptions, Thresholds, Trust, TruthSource};
+use myriad_harness::{AdminServer, BotsOptions, Thresholds, Trust};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -76,10 +76,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     options.seconds = args.seconds;
     options.seed = u64::from(args.seed);
     options.json = args.json.clone();
-    options.truth = Some(TruthSource {
+    options.truth = vec![AdminServer {
         url: format!("http://{}", server.said.admin),
         token: None,
-    });
+    }];
     options.server_pids = vec![server.pid()];
     let outcome = crate::run_bots(options, &Thresholds::promised(args.clients));
     server.stop()?;

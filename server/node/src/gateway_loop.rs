@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 /// must not fill the edge's inbox.
 const LOOKS_PER_PERIOD: u32 = 8;
 
+/// For how many periods the frames of other lanes are waited for once one of them has come. Views are true where all that
+/// is in them is of one tick: what a client is told when a lane is missing may contain edges that never were.
+const LANES_PATIENCE_PERIODS: f64 = 1.0;
+/// For how many periods after the last tick the first frame is waited for.
+const FRAME_PATIENCE_PERIODS: f64 = 1.5;
+
 /// What a gateway's thread is connected to.
 pub(crate) struct GatewayPorts {
     pub(crate) fabric: Fabric,
@@ -28,15 +34,14 @@ pub(crate) struct GatewayPorts {
 
 /// Starts the thread. It ends once `stop` is closed, after every client has been told.
 pub(crate) fn start(gateway: Gateway, hz: f64, ports: GatewayPorts) -> std::io::Result<JoinHandle<()>> {
-    // Half a tick later than the frame was due, a tick goes ahead without it.
     let period = Duration::from_secs_f64(1.0 / hz);
-    let patience = period.mul_f64(1.5);
     std::thread::Builder::new().name("gateway".into()).spawn(move || {
         GatewayLoop {
             gateway,
             ports,
             period,
-            patience,
+            last: Instant::now(),
+            waiting_since: None,
             arrivals: Arrivals::default(),
             overruns: 0,
             outputs: Outputs::default(),
@@ -49,8 +54,10 @@ struct GatewayLoop {
     gateway: Gateway,
     ports: GatewayPorts,
     period: Duration,
-    /// How long to wait for the lanes' frames before a tick without them.
-    patience: Duration,
+    /// When the last tick was.
+    last: Instant,
+    /// Since when a frame waits for those of other lanes.
+    waiting_since: Option<Instant>,
     /// Reused: what the edge had.
     arrivals: Arrivals,
     overruns: u64,
@@ -59,9 +66,8 @@ struct GatewayLoop {
 
 impl GatewayLoop {
     fn run(mut self) {
-        let mut last = Instant::now();
         loop {
-            let deadline = last + self.patience;
+            let deadline = self.deadline();
             let ports = &self.ports;
             let mut stopped = false;
             let mut message = None;
@@ -80,15 +86,25 @@ impl GatewayLoop {
             self.handle_waiting();
             while self.gateway.frames_ready() {
                 self.tick();
-                last = Instant::now();
             }
-            if Instant::now() >= deadline {
+            if self.gateway.has_frames() {
+                self.waiting_since.get_or_insert_with(Instant::now);
+            }
+            // Asked anew: a frame that has just come has others waited for.
+            if Instant::now() >= self.deadline() {
                 self.tick();
-                last = Instant::now();
             }
         }
         self.gateway.drain(CloseReason::Shutdown);
         self.tick();
+    }
+
+    /// When a tick goes ahead without the frames that are missing.
+    fn deadline(&self) -> Instant {
+        match self.waiting_since {
+            Some(since) => since + self.period.mul_f64(LANES_PATIENCE_PERIODS),
+            None => self.last + self.period.mul_f64(FRAME_PATIENCE_PERIODS),
+        }
     }
 
     /// Takes everything that waits, so that a tick sees all of it. Ends although more arrives: the channel is read as
@@ -134,5 +150,7 @@ impl GatewayLoop {
         self.ports
             .metrics
             .set(&metrics::gateway(&self.gateway, self.overruns));
+        self.last = Instant::now();
+        self.waiting_since = None;
     }
 }

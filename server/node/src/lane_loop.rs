@@ -53,6 +53,11 @@ pub(crate) struct LaneProgress {
     /// The last tick that was computed; zero before the first.
     tick: AtomicU64,
     entities: AtomicU64,
+    /// Of the last ticks, smoothed.
+    tick_us: AtomicU64,
+    frame_bytes: AtomicU64,
+    frame_bytes_total: AtomicU64,
+    handed_off: AtomicU64,
 }
 
 impl LaneProgress {
@@ -62,6 +67,10 @@ impl LaneProgress {
             lane,
             tick: AtomicU64::new(0),
             entities: AtomicU64::new(0),
+            tick_us: AtomicU64::new(0),
+            frame_bytes: AtomicU64::new(0),
+            frame_bytes_total: AtomicU64::new(0),
+            handed_off: AtomicU64::new(0),
         }
     }
 
@@ -75,7 +84,37 @@ impl LaneProgress {
         self.entities.load(Ordering::Relaxed)
     }
 
-    fn note(&self, now: Tick, lane: &Lane) {
+    /// How long a tick takes, in microseconds, over the last ticks.
+    pub(crate) fn tick_us(&self) -> u64 {
+        self.tick_us.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a tick's frame, over the last ticks.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        self.frame_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many entities went to other lanes.
+    pub(crate) fn handed_off(&self) -> u64 {
+        self.handed_off.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, now: Tick, lane: &Lane, took: Duration) {
+        let smooth = |smoothed: &AtomicU64, value: u64| {
+            let before = smoothed.load(Ordering::Relaxed);
+            let weighed = if before == 0 {
+                value
+            } else {
+                (before * 7 + value) / 8
+            };
+            smoothed.store(weighed, Ordering::Relaxed);
+        };
+        smooth(&self.tick_us, took.as_micros() as u64);
+        let bytes = lane.counters().frame_bytes;
+        let before = self.frame_bytes_total.swap(bytes, Ordering::Relaxed);
+        smooth(&self.frame_bytes, bytes - before);
+        self.handed_off
+            .store(lane.counters().handed_off, Ordering::Relaxed);
         self.entities.store(lane.entities() as u64, Ordering::Relaxed);
         self.tick.store(now.0, Ordering::Relaxed);
     }
@@ -247,7 +286,7 @@ impl LaneLoop {
         self.submit();
         self.output.clear();
         self.report(started);
-        self.ports.progress.note(now, &self.lane);
+        self.ports.progress.note(now, &self.lane, started.elapsed());
     }
 
     fn submit(&mut self) {

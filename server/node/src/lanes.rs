@@ -1,21 +1,22 @@
-//! Starts the lanes of the space, all of them in this process: each on its own thread, with its own claim, scripts,
-//! inbox and storage thread.
+//! Starts those lanes of the space that have their place at this node: each on its own thread, with its own claim,
+//! scripts, inbox and storage thread.
 //!
-//! The lanes know nothing of sharing a process: what they have for each other goes over the fabric. Spreading them over
-//! nodes is a matter of which of them is started where.
+//! The lanes know nothing of where the others are: what they have for each other goes over the fabric.
 
 use crate::clock::now_us;
 use crate::control::Control;
 use crate::farewell::{self, Guest};
 use crate::lane_loop::{self, LanePorts, LaneProgress};
-use crate::start::{FABRIC_INBOX_MAX, Parts, SPACE, SharedDirectory, lock};
+use crate::membership;
+use crate::start::{FABRIC_INBOX_MAX, Parts, SPACE};
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use myriad_directory::Directory as _;
+use myriad_directory::remote::RemoteDirectory;
 use myriad_fabric::{FabricMessage, RoleId};
 use myriad_lane::Lane;
 use myriad_script::{ScriptError, ScriptHost, ScriptLimits, ScriptSources};
-use myriad_storage::{RedbStorage, StorageThread};
+use myriad_storage::{Storage, StorageThread};
 use myriad_telemetry::metrics::LaneMetrics;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceClock};
 use myriad_world::{Origin, Space, SpaceConfig};
@@ -33,8 +34,8 @@ const ENTITIES_MAX: u32 = 1 << 17;
 /// What the lanes start from.
 pub(crate) struct Basis<'a> {
     pub(crate) sources: ScriptSources,
-    pub(crate) store: RedbStorage,
-    pub(crate) directory: &'a SharedDirectory,
+    /// Makes a lane's way to the store.
+    pub(crate) open_store: &'a dyn Fn() -> Box<dyn Storage>,
     pub(crate) incarnation: Incarnation,
     /// Closed when the node drains.
     pub(crate) stop: Receiver<()>,
@@ -51,13 +52,20 @@ struct Claimed {
     progress: Arc<LaneProgress>,
 }
 
-/// Starts all lanes, and waits until their scripts have begun. Answers their threads.
+/// Starts these lanes, and waits until their scripts have begun. Answers their threads.
 pub(crate) fn start(
     parts: &Parts<'_>,
     basis: &Basis<'_>,
+    lanes: Vec<LaneId>,
     control: &mut Control,
 ) -> Result<Vec<JoinHandle<()>>> {
-    let (clock, claimed) = claim(parts, basis)?;
+    if lanes.is_empty() {
+        tracing::info!("no lane has its place here");
+        return Ok(Vec::new());
+    }
+    let mut directory = membership::directory(&parts.fabric, basis.incarnation);
+    let clock = membership::space_clock(&mut directory, parts.config.space.hz, now_us, basis.incarnation)?;
+    let claimed = claim(parts, basis, &mut directory, lanes)?;
     let watched = claimed.iter().map(|lane| Arc::clone(&lane.progress)).collect();
     // All of them load their scripts at the same time.
     let (started, wait) = bounded(claimed.len());
@@ -70,16 +78,18 @@ pub(crate) fn start(
             .context("a lane did not start")?
             .context("the scripts")?;
     }
-    control.watch_lanes(basis.directory.clone(), SPACE, watched);
+    control.watch_lanes(directory, basis.incarnation, watched);
     tracing::info!(lanes = threads.len(), hz = clock.hz(), "lanes started");
     Ok(threads)
 }
 
-/// Claims all lanes and puts up their inboxes: when the first of them speaks, the others can be spoken to.
-fn claim(parts: &Parts<'_>, basis: &Basis<'_>) -> Result<(SpaceClock, Vec<Claimed>)> {
-    let mut directory = lock(basis.directory);
-    let clock = directory.space_clock(SPACE, parts.config.space.hz, now_us())?;
-    let lanes: Vec<LaneId> = parts.config.space.partition.lanes().collect();
+/// Claims the lanes and puts up their inboxes: when the first of them speaks, the others can be spoken to.
+fn claim(
+    parts: &Parts<'_>,
+    basis: &Basis<'_>,
+    directory: &mut RemoteDirectory,
+    lanes: Vec<LaneId>,
+) -> Result<Vec<Claimed>> {
     let guests = farewell::invite(lanes.len());
     let mut claimed = Vec::new();
     for ((lane, farewell), share) in lanes.into_iter().zip(guests).zip(0..) {
@@ -96,7 +106,7 @@ fn claim(parts: &Parts<'_>, basis: &Basis<'_>) -> Result<(SpaceClock, Vec<Claime
             progress: Arc::new(LaneProgress::new(lane)),
         });
     }
-    Ok((clock, claimed))
+    Ok(claimed)
 }
 
 fn start_lane(
@@ -117,7 +127,7 @@ fn start_lane(
     // A thread for each lane, so that answers reach the lane that asked. Which save of an avatar counts is decided by its
     // epoch, not by their order.
     let storage = StorageThread::start(
-        Box::new(basis.store.clone()),
+        (basis.open_store)(),
         reply_sender,
         STORAGE_REQUESTS_MAX,
         control.storage_observer(),

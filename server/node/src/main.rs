@@ -2,13 +2,16 @@
 
 mod ca;
 mod clock;
+mod cluster_up;
 mod config;
 mod control;
+mod ctl;
 mod demo;
 mod farewell;
 mod gateway_loop;
 mod lane_loop;
 mod lanes;
+mod membership;
 mod metrics;
 mod node;
 mod scripts;
@@ -41,6 +44,9 @@ Examples:
   See it work: a server, 300 real clients, and the verified report
       myriad demo
 
+  A cluster of six processes on this machine, and what each of them does
+      myriad cluster up --cells 3 --gateways 2
+
   A server of your own, with the game in ./mygame
       MYRIAD_SCRIPTS__DIRECTORY=mygame myriad serve --data world
 
@@ -63,6 +69,10 @@ enum Command {
     Bots(Box<BotsArgs>),
     /// Print every configuration key, with its default and its meaning, as a configuration file.
     Config,
+    /// Start a whole cluster on this machine.
+    Cluster(cluster_up::ClusterArgs),
+    /// Look at a running cluster.
+    Ctl(ctl::CtlArgs),
     /// Make the certificates with which the nodes of a cluster know each other.
     Ca(ca::CaArgs),
 }
@@ -87,8 +97,9 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  myriad ca --directory certificates --node cell --node gateway-1
-  myriad node --config cell.toml
+  myriad ca --directory certificates --node directory --node cell-1 --node gateway-1
+  myriad node --config directory.toml
+  myriad node --config cell-1.toml
   myriad node --config gateway-1.toml")]
 struct NodeArgs {
     /// Configuration file (TOML); see `myriad config`.
@@ -108,6 +119,8 @@ fn main() -> ExitCode {
             print!("{}", Config::reference());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Cluster(args) => cluster_up::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Ca(args) => ca::run(&args),
     };
     outcome.unwrap_or_else(|error| {
@@ -130,10 +143,10 @@ fn node(args: &NodeArgs) -> Result<ExitCode> {
 
 fn bots(args: BotsArgs) -> Result<ExitCode> {
     let options = args.into_options()?;
-    let thresholds = if options.truth.is_some() {
-        Thresholds::promised(options.clients)
-    } else {
+    let thresholds = if options.truth.is_empty() {
         Thresholds::without_truth(options.clients)
+    } else {
+        Thresholds::promised(options.clients)
     };
     run_bots(options, &thresholds)
 }

@@ -1,12 +1,15 @@
 //! One node from its start to its end: logs, roles, admin, and the signal to stop.
 
 use crate::config::Config;
-use crate::start::{self, Running};
+use crate::start;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use myriad_telemetry::logs;
 use std::io::Read as _;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::SignalKind;
+use tokio::sync::watch;
 
 /// For programs that start a node: the demo, tests, supervisors.
 #[derive(Clone, Debug, Default, Args)]
@@ -28,11 +31,17 @@ pub(crate) fn run(config: Config, supervision: &Supervision) -> Result<ExitCode>
         .enable_all()
         .build()
         .context("can't start the async runtime")?;
-    let running = start::start(config, &runtime)?;
+    let told = Told::listen(&runtime, supervision.until_stdin_closes)?;
+    let running = start::start(config, &runtime, &told)?;
     if supervision.announce {
         println!("{}", running.announcement());
     }
-    runtime.block_on(until_told_to_stop(&running, supervision.until_stdin_closes))?;
+    runtime.block_on(async {
+        tokio::select! {
+            why = told.told() => tracing::info!("{why}"),
+            () = running.failed() => tracing::error!("a role ended by itself, or this node may not go on"),
+        }
+    });
     tracing::info!("draining");
     let clean = runtime.block_on(running.drain());
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -43,25 +52,42 @@ pub(crate) fn run(config: Config, supervision: &Supervision) -> Result<ExitCode>
     })
 }
 
-async fn until_told_to_stop(running: &Running, stdin: bool) -> Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let stdin_closed = async {
-        if !stdin {
-            return std::future::pending().await;
-        }
-        let (closed, wait) = tokio::sync::oneshot::channel::<()>();
-        std::thread::spawn(move || {
-            let mut sink = [0; 64];
-            while matches!(std::io::stdin().read(&mut sink), Ok(read) if read > 0) {}
-            drop(closed);
+/// Whether somebody wants the node to stop, and who.
+pub(crate) struct Told {
+    why: watch::Receiver<Option<&'static str>>,
+}
+
+impl Told {
+    /// Listens from now on: for signals, and where it is asked for, for the end of standard input.
+    fn listen(runtime: &Runtime, stdin: bool) -> Result<Self> {
+        let (tell, why) = watch::channel(None);
+        let _entered = runtime.enter();
+        let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+        let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+        let signalled = tell.clone();
+        runtime.spawn(async move {
+            let why = tokio::select! {
+                _ = interrupt.recv() => "interrupted",
+                _ = terminate.recv() => "told to terminate",
+            };
+            signalled.send_replace(Some(why));
         });
-        let _ = wait.await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted"),
-        _ = terminate.recv() => tracing::info!("told to terminate"),
-        () = stdin_closed => tracing::info!("standard input closed"),
-        () = running.failed() => tracing::error!("a role ended by itself"),
+        if stdin {
+            std::thread::spawn(move || {
+                let mut sink = [0; 64];
+                while matches!(std::io::stdin().read(&mut sink), Ok(read) if read > 0) {}
+                tell.send_replace(Some("standard input closed"));
+            });
+        }
+        Ok(Self { why })
     }
-    Ok(())
+
+    /// Waits until the node is told to stop, and answers by what.
+    pub(crate) async fn told(&self) -> &'static str {
+        let mut why = self.why.clone();
+        let told = why.wait_for(Option::is_some).await;
+        told.ok()
+            .and_then(|why| *why)
+            .expect("whoever can tell waits to do so")
+    }
 }

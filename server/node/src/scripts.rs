@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use myriad_script::ScriptSources;
+use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
 /// The example game.
@@ -37,6 +38,20 @@ pub(crate) fn load(directory: Option<&Path>) -> Result<ScriptSources> {
         }
     }
     Ok(sources)
+}
+
+/// What tells these scripts from others: the nodes of a cluster must run the same.
+pub(crate) fn fingerprint(sources: &ScriptSources) -> String {
+    let mut hash = Sha256::new();
+    for path in sources.paths() {
+        let text = sources.get(path).expect("it is one of its paths");
+        for part in [path, text] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let hash = hash.finalize();
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_folder(folder: &Path, prefix: &str, sources: &mut ScriptSources) -> Result<()> {
@@ -77,6 +92,21 @@ mod tests {
         );
         for path in read.paths() {
             assert_eq!(read.get(path), built_in.get(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_scripts_have_another_fingerprint() {
+        let of = |modules: &[(&str, &str)]| fingerprint(&modules.iter().copied().collect());
+        let one = of(&[("main", "return 1"), ("npc", "")]);
+        assert_eq!(one.len(), 16);
+        assert_eq!(one, of(&[("npc", ""), ("main", "return 1")]));
+        for other in [
+            of(&[("main", "return 2"), ("npc", "")]),
+            of(&[("main", "return 1")]),
+            of(&[("main", "return 1npc"), ("npc", "")]),
+        ] {
+            assert_ne!(one, other);
         }
     }
 

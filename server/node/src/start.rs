@@ -5,17 +5,22 @@ use crate::config::{Config, Role};
 use crate::control::Control;
 use crate::gateway_loop::{self, GatewayPorts};
 use crate::lanes;
+use crate::membership::{self, Coordinator, Membership};
+use crate::node::Told;
 use crate::scripts;
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use myriad_directory::{Directory, LocalDirectory};
+use myriad_directory::{LocalDirectory, NodeRecord};
 use myriad_edge::tls::ServerTls;
 use myriad_edge::{Edge, EdgeConfig};
 use myriad_fabric::ca::{IdentityPaths, NodeIdentity};
+use myriad_fabric::call::{Caller, Service};
 use myriad_fabric::quic::{LinksConfig, NodeLinks, Registrar};
 use myriad_fabric::{Fabric, FabricMessage, RoleId};
 use myriad_gateway::{Gateway, GatewayConfig, LoginPolicy};
-use myriad_storage::RedbStorage;
+use myriad_script::ScriptSources;
+use myriad_storage::remote::RemoteStorage;
+use myriad_storage::{RedbStorage, Storage};
 use myriad_telemetry::Metrics;
 use myriad_telemetry::admin::{AdminParts, AdminServer, Readiness, TruthFeed};
 use myriad_telemetry::metrics::GatewayMetrics;
@@ -30,9 +35,9 @@ use tokio::runtime::Runtime;
 pub(crate) const SPACE: SpaceId = SpaceId(1);
 /// Most messages that wait for a role. A frame a tick and a report a tick are usual from each other role.
 pub(crate) const FABRIC_INBOX_MAX: usize = 4096;
-
-/// The directory, as the roles of this process share it.
-pub(crate) type SharedDirectory = Arc<Mutex<LocalDirectory<RedbStorage>>>;
+/// How long a lane's storage thread waits for a store at another node before the request counts as failed; the lane asks
+/// again with newer state.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running node.
 pub(crate) struct Running {
@@ -44,7 +49,10 @@ pub(crate) struct Running {
     gateway: Option<JoinHandle<()>>,
     lanes: Vec<JoinHandle<()>>,
     edge: Option<Edge>,
-    links: Option<NodeLinks>,
+    membership: Membership,
+    links: Option<Arc<NodeLinks>>,
+    /// The directory and the store, where this node serves them.
+    services: Vec<Service>,
     admin: AdminServer,
     control: Control,
     fingerprint: Option<String>,
@@ -60,10 +68,10 @@ pub(crate) struct Parts<'a> {
     pub(crate) truth: Option<TruthFeed>,
 }
 
-/// Starts the node that `config` describes.
-pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
-    let has = |role| config.node.roles.contains(&role);
-    let sources = has(Role::Lane)
+/// Starts the node that `config` describes. `told` interrupts it while it waits for others.
+pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Running> {
+    let sources = config
+        .has(Role::Lane)
         .then(|| scripts::load(config.scripts.directory.as_deref()))
         .transpose()?;
     let parts = Parts {
@@ -74,13 +82,18 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
         fabric: Fabric::new(config.node.name.clone()),
         truth: config.admin.truth.then(TruthFeed::new),
     };
-    let store = has(Role::Lane)
+    let store = config
+        .has(Role::Directory)
         .then(|| RedbStorage::open(&config.storage.data))
         .transpose()?;
-    let directory = store
+    let local = store
         .as_ref()
-        .map(|store| Arc::new(Mutex::new(LocalDirectory::new(store.clone()))));
-    let (links, incarnation) = join_cluster(&parts, directory.as_ref())?;
+        .map(|store| Arc::new(Mutex::new(LocalDirectory::new(store.clone(), config.settings()))));
+    let services = match (&store, &local) {
+        (Some(store), Some(local)) => serve(&parts.fabric, store, local)?,
+        _ => Vec::new(),
+    };
+    let (links, incarnation) = join_cluster(&parts, local.as_ref(), told)?;
     tracing::info!(
         node = config.node.name,
         incarnation = incarnation.0,
@@ -88,30 +101,10 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     );
 
     let mut control = Control::new(&parts.metrics, parts.readiness.clone(), parts.fabric.clone());
-    let mut lanes = Vec::new();
-    let mut stop_lanes = None;
-    if let (Some(sources), Some(store), Some(directory)) = (sources, store, &directory) {
-        let (stop, stopped) = bounded(0);
-        let basis = lanes::Basis {
-            sources,
-            store,
-            directory,
-            incarnation,
-            stop: stopped,
-        };
-        lanes = lanes::start(&parts, &basis, &mut control)?;
-        stop_lanes = Some(stop);
-    }
-    let mut edge = None;
-    let mut gateway = None;
-    let mut stop_gateway = None;
-    if has(Role::Gateway) {
-        let (stop, stopped) = bounded(0);
-        let (started, thread) = start_gateway(&parts, incarnation, stopped)?;
-        let lanes = config.space.partition.lanes();
-        control.watch_edge(started.clone(), lanes.collect());
-        (edge, gateway, stop_gateway) = (Some(started), Some(thread), Some(stop));
-    }
+    let edge = config
+        .has(Role::Gateway)
+        .then(|| start_edge(&parts))
+        .transpose()?;
     let admin_parts = AdminParts {
         metrics: parts.metrics.clone(),
         readiness: parts.readiness.clone(),
@@ -121,6 +114,57 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     let admin = runtime
         .block_on(AdminServer::start(&config.admin.server(), admin_parts))
         .context("admin.listen")?;
+
+    let own = NodeRecord {
+        name: config.node.name.clone(),
+        incarnation,
+        link: membership::advertised(
+            config.cluster.address.as_ref(),
+            links
+                .as_ref()
+                .filter(|_| config.cluster.listen.is_some())
+                .and_then(|links| links.local_addr().ok()),
+        ),
+        client: edge.as_ref().map(|edge| edge.local_addr().to_string()),
+        admin: admin.local_addr().to_string(),
+        takes_lanes: config.has(Role::Lane),
+        settings: settings(&config, sources.as_ref()),
+    };
+    let coordinator = store.is_some().then(|| Coordinator {
+        partition: config.space.partition.clone(),
+        lane_nodes: config.cluster.lane_nodes as usize,
+    });
+    let membership = Membership::start(&parts.fabric, own, links.clone(), coordinator)?;
+    control.watch_cluster(membership.view());
+
+    let mut lanes = Vec::new();
+    let mut stop_lanes = None;
+    if let Some(sources) = sources {
+        let places = membership.places(&config.space.partition, &config.node.name);
+        let places = runtime.block_on(async {
+            tokio::select! {
+                places = places => places,
+                why = told.told() => bail!("{why} before all lanes had a place"),
+            }
+        })?;
+        let (stop, stopped) = bounded(0);
+        let basis = lanes::Basis {
+            sources,
+            open_store: &|| open_store(&parts, store.as_ref(), incarnation),
+            incarnation,
+            stop: stopped,
+        };
+        lanes = lanes::start(&parts, &basis, places, &mut control)?;
+        stop_lanes = Some(stop);
+    }
+    let mut gateway = None;
+    let mut stop_gateway = None;
+    if let Some(edge) = &edge {
+        let (stop, stopped) = bounded(0);
+        gateway = Some(start_gateway(&parts, edge, incarnation, stopped)?);
+        control.watch_edge(edge.clone(), config.space.partition.lanes().collect());
+        stop_gateway = Some(stop);
+    }
     control.start(runtime);
     let fingerprint = edge.as_ref().map(|edge| edge.fingerprint().to_owned());
     let running = Running {
@@ -129,7 +173,9 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
         gateway,
         lanes,
         edge,
+        membership,
         links,
+        services,
         admin,
         control,
         fingerprint,
@@ -139,22 +185,53 @@ pub(crate) fn start(config: Config, runtime: &Runtime) -> Result<Running> {
     Ok(running)
 }
 
-/// Registers the node: at its own directory, or at that of the first peer.
+/// What this node was told and all of its cluster must be: its configuration, and which scripts it runs.
+fn settings(config: &Config, sources: Option<&ScriptSources>) -> Vec<(String, String)> {
+    let mut settings = config.settings();
+    settings.extend(sources.map(|sources| ("scripts".to_owned(), scripts::fingerprint(sources))));
+    settings.sort();
+    settings
+}
+
+type SharedDirectory = Arc<Mutex<LocalDirectory<RedbStorage>>>;
+
+/// Offers the directory and the store to all nodes, this one included.
+fn serve(fabric: &Fabric, store: &RedbStorage, local: &SharedDirectory) -> Result<Vec<Service>> {
+    let local = Arc::clone(local);
+    let directory = Service::start(fabric, RoleId::Directory, move |request| {
+        myriad_directory::remote::answer(&mut *lock(&local), request)
+    })?;
+    let mut store = store.clone();
+    let store = Service::start(fabric, RoleId::Store, move |question| {
+        myriad_storage::remote::answer(&mut store, question)
+    })?;
+    Ok(vec![directory, store])
+}
+
+/// A lane's way to the store: its file, or the node that has it.
+fn open_store(parts: &Parts<'_>, store: Option<&RedbStorage>, incarnation: Incarnation) -> Box<dyn Storage> {
+    if let Some(store) = store {
+        return Box::new(store.clone());
+    }
+    let mut caller = Caller::new(&parts.fabric, incarnation, RoleId::Store, STORE_PATIENCE);
+    Box::new(RemoteStorage::new(Box::new(move |question| {
+        let answer = caller.call(question).map_err(|error| error.to_string())?;
+        Ok(answer.to_vec())
+    })))
+}
+
+/// Registers the node: at its own directory, or at the node that has it.
 fn join_cluster(
     parts: &Parts<'_>,
-    directory: Option<&SharedDirectory>,
-) -> Result<(Option<NodeLinks>, Incarnation)> {
+    local: Option<&SharedDirectory>,
+    told: &Told,
+) -> Result<(Option<Arc<NodeLinks>>, Incarnation)> {
     let cluster = &parts.config.cluster;
     let name = &parts.config.node.name;
-    let own = match directory {
-        Some(directory) => Some(lock(directory).register_node(name)?),
-        None => None,
-    };
+    let own = local.map(|local| lock(local).register_node(name)).transpose()?;
     let (Some(ca), Some(certificate), Some(key)) = (&cluster.ca, &cluster.certificate, &cluster.key) else {
-        return Ok((
-            None,
-            own.ok_or_else(|| anyhow!("a node without a lane needs a cluster"))?,
-        ));
+        let own = own.ok_or_else(|| anyhow!("a node without a directory of its own needs a cluster"))?;
+        return Ok((None, own));
     };
     let paths = IdentityPaths {
         ca: ca.clone(),
@@ -162,9 +239,9 @@ fn join_cluster(
         key: key.clone(),
     };
     let identity = NodeIdentity::load(name, &paths)?;
-    let registrar = directory.cloned().map(|directory| -> Registrar {
+    let registrar = local.cloned().map(|local| -> Registrar {
         Box::new(move |name| {
-            lock(&directory)
+            lock(&local)
                 .register_node(name)
                 .map_err(|error| error.to_string())
         })
@@ -180,28 +257,31 @@ fn join_cluster(
         registrar,
         parts.runtime.handle(),
     )?;
-    let mut peers = cluster.peers.iter();
-    let incarnation = match own {
-        Some(own) => own,
-        None => {
-            let first = peers
-                .next()
-                .ok_or_else(|| anyhow!("a node without a lane needs a peer"))?;
-            tracing::info!(peer = %first, "joining the cluster");
-            parts.runtime.block_on(links.join(first.to_string()))?
+    let incarnation = match (own, &cluster.directory) {
+        (Some(own), _) => own,
+        (None, None) => bail!("a node without a directory of its own needs cluster.directory"),
+        (None, Some(directory)) => {
+            tracing::info!(directory, "joining the cluster");
+            parts.runtime.block_on(async {
+                tokio::select! {
+                    joined = join_directory(parts, &links, directory) => joined,
+                    why = told.told() => bail!("{why} before the node with the directory answered"),
+                }
+            })?
         }
     };
-    for peer in peers {
-        links.connect(peer.to_string());
-    }
-    Ok((Some(links), incarnation))
+    Ok((Some(Arc::new(links)), incarnation))
 }
 
-fn start_gateway(
-    parts: &Parts<'_>,
-    incarnation: Incarnation,
-    stop: Receiver<()>,
-) -> Result<(Edge, JoinHandle<()>)> {
+/// Links to the node with the directory, which gives this one its incarnation, and waits until it offers the directory.
+async fn join_directory(parts: &Parts<'_>, links: &NodeLinks, directory: &str) -> Result<Incarnation> {
+    let incarnation = links.join(directory).await?;
+    parts.fabric.until_reachable(RoleId::Directory, true).await;
+    Ok(incarnation)
+}
+
+/// Opens the door for clients.
+fn start_edge(parts: &Parts<'_>) -> Result<Edge> {
     let config = parts.config;
     let tls = match (&config.client.certificate, &config.client.key) {
         (Some(certificate), Some(key)) => ServerTls::load(certificate, key)?,
@@ -215,7 +295,16 @@ fn start_gateway(
         backlog_bytes_max: (config.gateway.backlog_kib + 4096) * 1024,
         ..EdgeConfig::new(config.client.listen)
     };
-    let edge = Edge::start(edge_config, &tls).context("client.listen")?;
+    Edge::start(edge_config, &tls).context("client.listen")
+}
+
+fn start_gateway(
+    parts: &Parts<'_>,
+    edge: &Edge,
+    incarnation: Incarnation,
+    stop: Receiver<()>,
+) -> Result<JoinHandle<()>> {
+    let config = parts.config;
     let id = GatewayId(incarnation.0);
     let (inbox, messages) = bounded::<FabricMessage>(FABRIC_INBOX_MAX);
     parts.fabric.register(RoleId::Gateway(id), inbox);
@@ -245,11 +334,10 @@ fn start_gateway(
         metrics: GatewayMetrics::new(&parts.metrics),
         stop,
     };
-    let thread = gateway_loop::start(gateway, config.space.hz, ports)?;
-    Ok((edge, thread))
+    Ok(gateway_loop::start(gateway, config.space.hz, ports)?)
 }
 
-pub(crate) fn lock(directory: &SharedDirectory) -> std::sync::MutexGuard<'_, LocalDirectory<RedbStorage>> {
+fn lock(directory: &SharedDirectory) -> std::sync::MutexGuard<'_, LocalDirectory<RedbStorage>> {
     directory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -284,13 +372,16 @@ impl Running {
         tracing::info!("admin HTTP on http://{}", self.admin.local_addr());
     }
 
-    /// Waits until a role ends by itself, which none should.
+    /// Waits until a role ends by itself, which none should, or the node may not go on.
     pub(crate) async fn failed(&self) {
         let mut check = tokio::time::interval(Duration::from_millis(200));
         loop {
             check.tick().await;
             let mut threads = self.lanes.iter().chain(&self.gateway);
-            if threads.any(JoinHandle::is_finished) || self.edge.as_ref().is_some_and(Edge::has_failed) {
+            let role_ended = threads.any(JoinHandle::is_finished)
+                || self.edge.as_ref().is_some_and(Edge::has_failed)
+                || self.services.iter().any(Service::has_failed);
+            if role_ended || self.membership.ended().is_some() {
                 return;
             }
         }
@@ -310,9 +401,16 @@ impl Running {
             clean &= join(Some(lane), "lane").await;
         }
         self.control.stop().await;
+        let membership = self.membership;
+        clean &= membership.ended().is_none();
+        clean &= tokio::task::spawn_blocking(move || membership.leave())
+            .await
+            .is_ok();
         if let Some(links) = &self.links {
             links.close().await;
         }
+        let services = self.services;
+        clean &= tokio::task::spawn_blocking(move || drop(services)).await.is_ok();
         self.admin.shutdown().await;
         clean
     }

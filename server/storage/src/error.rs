@@ -72,4 +72,10 @@ pub enum StorageError {
         /// The database's answer.
         detail: String,
     },
+    /// The node that serves the store did not answer, or answered that it can't.
+    #[error("the store at another node: {detail}")]
+    Remote {
+        /// Why.
+        detail: String,
+    },
 }

@@ -12,7 +12,7 @@ pub struct EntityEpoch {
 }
 
 /// What became of one entity of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum SaveOutcome {
     /// It is durable.
     Saved,

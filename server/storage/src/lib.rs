@@ -1,4 +1,4 @@
-//! Saved state behind one trait: redb, and memory for the simulator.
+//! Saved state behind one trait: redb, here or at another node, and memory for the simulator.
 //!
 //! This crate knows entities as they rest on disk ([`SavedEntity`]), the fence that keeps a replaced authority
 //! from overwriting a newer one's work ([`EntityEpoch`]), and small records by name (`meta`) for the directory.
@@ -9,7 +9,8 @@
 //! The store on disk is behind the feature `redb` (on by default), so that the pure crates, which only speak these
 //! words, do not carry a database.
 //!
-//! Start with [`Storage`], then `redb_store.rs` for how it rests on disk and `thread.rs` for the queue.
+//! Start with [`Storage`], then `redb_store.rs` for how it rests on disk, `thread.rs` for the queue, and [`remote`] for a
+//! store that another node serves.
 
 mod error;
 mod fence;
@@ -19,6 +20,7 @@ mod memory;
 mod record;
 #[cfg(feature = "redb")]
 mod redb_store;
+pub mod remote;
 mod request;
 mod thread;
 

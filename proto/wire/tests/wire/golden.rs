@@ -2,6 +2,7 @@
 //! variant does not compile until it has its place in the chain. Bytes that change break clients that are out
 //! there; they change only with the version.
 
+mod directory;
 mod lanes;
 mod nodes;
 
@@ -360,6 +361,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visit) {
     visitor.visit(chain(next_refusal));
     visitor.visit(chain(next_parcel));
     visitor.visit(vec![lane_message()]);
+    visitor.visit(chain(directory::next_request));
+    visitor.visit(chain(directory::next_reply));
 }
 
 struct Compare {

@@ -10,6 +10,7 @@ use myriad_wire::client::{ClientMessage, ServerMessage};
 use myriad_wire::codec::{self, Deframer};
 use myriad_wire::crowd::Track;
 use myriad_wire::crowd::message::{Form, Happening, take_head, take_record};
+use myriad_wire::directory::{DIRECTORY_BYTES_MAX, DirectoryReply, DirectoryRequest};
 use myriad_wire::fabric::{Envelope, Report, ToGateway};
 use myriad_wire::lane::LaneMessage;
 use myriad_wire::limits::{CLIENT_MESSAGE_BYTES_MAX, NODE_MESSAGE_BYTES_MAX};
@@ -51,6 +52,8 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = codec::decode::<Report>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = codec::decode::<ToGateway>(bytes, NODE_MESSAGE_BYTES_MAX);
     let _ = LaneMessage::from_bytes(bytes);
+    let _ = codec::decode::<DirectoryRequest>(bytes, DIRECTORY_BYTES_MAX);
+    let _ = codec::decode::<DirectoryReply>(bytes, DIRECTORY_BYTES_MAX);
     let _ = codec::decode::<TruthTick>(bytes, NODE_MESSAGE_BYTES_MAX);
     decode_as_record(Tick(70_005), bytes);
     decode_as_crowd_message(bytes);

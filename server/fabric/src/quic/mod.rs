@@ -22,7 +22,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 /// Most connections from other nodes that may be at their greeting at once; more are refused.
@@ -191,9 +191,9 @@ impl NodeLinks {
         self.shared.endpoint.local_addr()
     }
 
-    /// Keeps a link to the node at `address` (`host:port`) from now on, in the background.
-    pub fn connect(&self, address: impl Into<String>) {
-        self.spawn(keep_link(self.shared.clone(), address.into(), None));
+    /// Keeps a link to the node at `address` (`host:port`) from now on, in the background, until that is aborted.
+    pub fn connect(&self, address: impl Into<String>) -> AbortHandle {
+        self.spawn(keep_link(self.shared.clone(), address.into(), None))
     }
 
     /// Like [`Self::connect`], to the node that hosts the directory: answers, once the link stands, with the
@@ -223,9 +223,10 @@ impl NodeLinks {
         }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn_on(task, &self.runtime);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.runtime)
     }
 }
 

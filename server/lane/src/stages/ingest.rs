@@ -50,6 +50,10 @@ pub(crate) fn ingest(lane: &mut Lane, now: Tick) {
                 ..
             } => unreachable!("taken above"),
             Arrived::Message {
+                from: RoleId::Directory | RoleId::Store | RoleId::Caller(_),
+                ..
+            } => unreachable!("refused at the door"),
+            Arrived::Message {
                 from: RoleId::Gateway(from),
                 header,
                 body,

@@ -98,7 +98,7 @@ impl Lanes {
         for (envelope, body) in std::mem::take(&mut self.flying) {
             let place = |role| match role {
                 RoleId::Lane(LaneId(number)) => number as usize - 1,
-                RoleId::Gateway(_) => panic!("between lanes"),
+                other => panic!("{other:?} is no lane"),
             };
             if !self.cut[place(envelope.from)] {
                 self.lanes[place(envelope.to)].handle_message(&envelope, body);
@@ -129,6 +129,7 @@ impl Lanes {
                 match envelope.to {
                     RoleId::Lane(_) => self.flying.push((envelope, body)),
                     RoleId::Gateway(_) => self.gateway[place].receive(&envelope, &body),
+                    other => panic!("a lane has nothing to say to {other:?}"),
                 }
             }
             self.outputs.push(output);

@@ -10,6 +10,7 @@ use keys::Keys;
 use myriad_cluster::Partition;
 use myriad_telemetry::admin::AdminConfig;
 use myriad_telemetry::logs::{LogConfig, LogFormat};
+use myriad_wire::grid::UNITS_PER_METRE;
 use myriad_wire::{Pos, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,9 @@ pub(crate) struct Config {
 /// The roles a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Runs all lanes of the space and keeps the directory and the store.
+    /// Keeps the store, and serves it and the directory to the other nodes.
+    Directory,
+    /// Runs lanes of the space: those that have their place at this node.
     Lane,
     /// Holds client connections.
     Gateway,
@@ -49,6 +52,9 @@ pub(crate) struct Space {
     pub(crate) hz: f64,
     pub(crate) bounds_min: Pos,
     pub(crate) bounds_max: Pos,
+    /// As it was written: zero if the space is one cell.
+    pub(crate) cell_m: f64,
+    pub(crate) lanes_per_cell: u32,
     pub(crate) partition: Partition,
     pub(crate) spawn_side: u32,
     pub(crate) seed: u64,
@@ -107,7 +113,12 @@ pub(crate) struct Admin {
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) listen: Option<SocketAddr>,
-    pub(crate) peers: Vec<SocketAddr>,
+    /// What other nodes are told to connect to; by default where it listens.
+    pub(crate) address: Option<String>,
+    /// Where the node with the directory listens, `host:port`.
+    pub(crate) directory: Option<String>,
+    /// With so many nodes that run lanes the cluster begins.
+    pub(crate) lane_nodes: u32,
     pub(crate) ca: Option<PathBuf>,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -175,10 +186,46 @@ impl Config {
         .checked(keys)
     }
 
+    /// Whether the node has this role.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.node.roles.contains(&role)
+    }
+
+    /// What all nodes of a cluster must be told alike, ascending by key.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let space = &self.space;
+        let metres = |units: u32| f64::from(units) / f64::from(UNITS_PER_METRE);
+        let side = metres(space.bounds_max.x.abs_diff(space.bounds_min.x));
+        let of_all = [
+            ("space.cell_m", space.cell_m.to_string()),
+            ("space.hz", space.hz.to_string()),
+            ("space.lanes_per_cell", space.lanes_per_cell.to_string()),
+        ];
+        let mut settings: Vec<(String, String)> = of_all.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        if self.has(Role::Lane) || space.cell_m > 0.0 {
+            // How many lanes there are depends on it only where the space is cut into cells.
+            settings.push(("space.side_m".to_owned(), side.to_string()));
+        }
+        if self.has(Role::Lane) {
+            let of_lanes = [
+                ("space.burst_ms", space.burst_ms.to_string()),
+                ("space.crowd_period_s", space.crowd_period_s.to_string()),
+                ("space.seed", space.seed.to_string()),
+                ("space.spawn_side_m", metres(space.spawn_side).to_string()),
+            ];
+            settings.extend(of_lanes.map(|(key, value)| (key.to_owned(), value)));
+            let game = self.game.iter();
+            settings.extend(game.map(|(name, value)| (format!("game.{name}"), format!("{value:?}"))));
+        }
+        settings.sort();
+        settings
+    }
+
     /// What only several keys together can get wrong.
     fn checked(self, keys: &mut Keys) -> Self {
-        let clustered = self.cluster.listen.is_some() || !self.cluster.peers.is_empty();
-        let credentials = [&self.cluster.ca, &self.cluster.certificate, &self.cluster.key];
+        let cluster = &self.cluster;
+        let clustered = cluster.listen.is_some() || cluster.directory.is_some();
+        let credentials = [&cluster.ca, &cluster.certificate, &cluster.key];
         if clustered && credentials.iter().any(|path| path.is_none()) {
             keys.mistake(
                 "cluster.ca",
@@ -186,10 +233,27 @@ impl Config {
                  `myriad ca` makes them",
             );
         }
-        if !self.node.roles.contains(&Role::Lane) && self.cluster.peers.is_empty() {
+        match (self.has(Role::Directory), &cluster.directory) {
+            (false, None) => keys.mistake(
+                "cluster.directory",
+                "a node without the role \"directory\" needs the address of the one that has it",
+            ),
+            (true, Some(_)) => keys.mistake(
+                "cluster.directory",
+                "this node has the role \"directory\" itself; there is one in a cluster",
+            ),
+            (true, None) | (false, Some(_)) => {}
+        }
+        if self.has(Role::Lane) && !self.has(Role::Directory) && cluster.listen.is_none() {
             keys.mistake(
-                "cluster.peers",
-                "a gateway without a lane in its own process needs a peer that has one",
+                "cluster.listen",
+                "a node with lanes is connected to by others, so it needs an address",
+            );
+        }
+        if cluster.address.is_none() && cluster.listen.is_some_and(|listen| listen.ip().is_unspecified()) {
+            keys.mistake(
+                "cluster.address",
+                "a node that listens on all its addresses must say which one the others should use",
             );
         }
         if self.client.certificate.is_some() != self.client.key.is_some() {
@@ -268,11 +332,53 @@ mod tests {
         for part in [
             "3 mistake(s)",
             "cluster.ca",
-            "cluster.peers",
+            "cluster.directory",
             "x.toml:4: space.burst_ms",
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
+    }
+
+    #[test]
+    fn a_node_that_others_connect_to_says_where() {
+        let text = "[node]\nroles = [\"lane\"]\n[cluster]\ndirectory = \"a:1\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n";
+        let error = |more: &str| {
+            let error = Config::parse("x.toml", &format!("{text}{more}"), []);
+            error.expect_err("a mistake").to_string()
+        };
+        assert!(
+            error("").contains("x.toml: cluster.listen: a node with lanes"),
+            "{}",
+            error("")
+        );
+        let all = error("listen = \"0.0.0.0:1\"");
+        assert!(
+            all.contains("cluster.address: a node that listens on all"),
+            "{all}"
+        );
+        let said = format!("{text}listen = \"0.0.0.0:1\"\naddress = \"cell-1:1\"");
+        Config::parse("x.toml", &said, []).expect("complete");
+        let both = Config::parse("x.toml", "[cluster]\ndirectory = \"a:1\"", []).expect_err("two of them");
+        assert!(both.to_string().contains("there is one in a cluster"), "{both}");
+    }
+
+    #[test]
+    fn what_nodes_must_agree_on_is_told_by_key() {
+        let text = "[space]\ncell_m = 50\nhz = 5\n[game]\nnpcs = 7\n";
+        let config = Config::parse("x.toml", text, []).expect("a configuration");
+        let settings = config.settings();
+        for (key, value) in [
+            ("space.cell_m", "50"),
+            ("space.hz", "5"),
+            ("space.side_m", "100"),
+            ("game.npcs", "Int(7)"),
+        ] {
+            assert!(
+                settings.contains(&(key.to_owned(), value.to_owned())),
+                "{key} in {settings:?}"
+            );
+        }
+        assert!(settings.is_sorted());
     }
 
     /// What `text` says of the space.

@@ -21,17 +21,19 @@ impl Node {
         );
         let words = keys.texts(
             "node.roles",
-            &["lane", "gateway"],
-            "What this process does: \"lane\" runs all lanes of the space and keeps its store, \"gateway\" holds client connections.",
+            &["directory", "lane", "gateway"],
+            "What this process does: \"directory\" keeps the store, who is there, and whose is which lane; \"lane\" runs lanes\n\
+             of the space; \"gateway\" holds client connections.",
         );
         let mut roles = Vec::new();
         for word in words {
             match word.as_str() {
+                "directory" => roles.push(Role::Directory),
                 "lane" => roles.push(Role::Lane),
                 "gateway" => roles.push(Role::Gateway),
                 _ => keys.mistake(
                     "node.roles",
-                    &format!("there is no role {word:?}, only \"lane\" and \"gateway\""),
+                    &format!("there is no role {word:?}, only \"directory\", \"lane\" and \"gateway\""),
                 ),
             }
         }
@@ -60,11 +62,14 @@ impl Space {
         let half = (side / 2.0 * f64::from(UNITS_PER_METRE)) as i32;
         let corner = |at| Pos { x: at, y: 0, z: at };
         let (bounds_min, bounds_max) = (corner(-half), corner(half));
+        let (cell_m, lanes_per_cell, partition) = read_partition(keys, bounds_min, bounds_max);
         Self {
             hz,
             bounds_min,
             bounds_max,
-            partition: read_partition(keys, bounds_min, bounds_max),
+            cell_m,
+            lanes_per_cell,
+            partition,
             spawn_side: (spawn_side.min(side) * f64::from(UNITS_PER_METRE)) as u32,
             seed: u64::from(keys.count(
                 "space.seed",
@@ -110,8 +115,8 @@ impl Space {
     }
 }
 
-/// How the space is cut. What is no partition is a mistake.
-fn read_partition(keys: &mut Keys, bounds_min: Pos, bounds_max: Pos) -> Partition {
+/// How the space is cut: side of a cell, lanes of each, and what comes of it. What is no partition is a mistake.
+fn read_partition(keys: &mut Keys, bounds_min: Pos, bounds_max: Pos) -> (f64, u32, Partition) {
     let cell_m = keys.number(
         "space.cell_m",
         0.0,
@@ -128,11 +133,11 @@ fn read_partition(keys: &mut Keys, bounds_min: Pos, bounds_max: Pos) -> Partitio
     );
     let whole = Partition::whole(LaneId(1));
     let side = match cell_m {
-        0.0 if lanes_per_cell == 1 => return whole,
+        0.0 if lanes_per_cell == 1 => return (cell_m, lanes_per_cell, whole),
         0.0 => bounds_max.x.abs_diff(bounds_min.x).max(1),
         cell_m => (cell_m * f64::from(UNITS_PER_METRE)) as u32,
     };
-    Partition::grid(bounds_min, bounds_max, side, lanes_per_cell).unwrap_or_else(|error| {
+    let cut = Partition::grid(bounds_min, bounds_max, side, lanes_per_cell).unwrap_or_else(|error| {
         let key = if cell_m == 0.0 {
             "space.lanes_per_cell"
         } else {
@@ -140,7 +145,8 @@ fn read_partition(keys: &mut Keys, bounds_min: Pos, bounds_max: Pos) -> Partitio
         };
         keys.mistake(key, &error.to_string());
         whole
-    })
+    });
+    (cell_m, lanes_per_cell, cut)
 }
 
 impl Scripts {
@@ -347,18 +353,23 @@ impl Cluster {
             "Where other nodes connect: QUIC with mutual TLS. Empty: nowhere, a node on its own.",
         );
         let listen = listen.and_then(|text| parse_address(keys, "cluster.listen", &text));
-        let peers = keys.texts(
-            "cluster.peers",
-            &[],
-            "Addresses of the nodes that this one connects to.",
-        );
-        let peers = peers
-            .iter()
-            .filter_map(|text| parse_address(keys, "cluster.peers", text))
-            .collect();
         Self {
             listen,
-            peers,
+            address: keys.optional_text(
+                "cluster.address",
+                "What other nodes are told to connect to, \"host:port\". Empty: where this one listens.",
+            ),
+            directory: keys.optional_text(
+                "cluster.directory",
+                "Where the node with the directory listens, \"host:port\". Empty at that node itself.",
+            ),
+            lane_nodes: keys.count(
+                "cluster.lane_nodes",
+                1,
+                1..=LANES_MAX as u32,
+                "With so many nodes that run lanes the cluster begins: the first time so many are there, the lanes are\n\
+                 spread over them, and keep their places from then on. Asked at the node with the directory.",
+            ),
             ca: keys.optional_path("cluster.ca", "PEM file with the cluster's certificate authority."),
             certificate: keys.optional_path(
                 "cluster.certificate",

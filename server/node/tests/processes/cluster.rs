@@ -3,7 +3,7 @@
 use crate::raw;
 use crate::server::{Server, Settings, command, failure};
 use crate::walker::{Door, Walker};
-use myriad_harness::{BotsOptions, Progress, Thresholds, Trust, TruthSource};
+use myriad_harness::{AdminServer, BotsOptions, Progress, Thresholds, Trust};
 use myriad_wire::EntityId;
 use myriad_wire::client::LeaveReason;
 use myriad_wire::limits::ALPN_NODE;
@@ -34,11 +34,13 @@ impl Cluster {
     fn start(folder: &Path, cell: impl FnOnce(Settings) -> Settings) -> Self {
         let certificates = folder.join("certificates");
         issue(&certificates, &["cell", "gateway-1", "gateway-2"]);
-        let settings = node(folder, &certificates, "cell", "lane").with("cluster.listen", "127.0.0.1:0");
+        let settings =
+            node(folder, &certificates, "cell", &["directory", "lane"]).with("cluster.listen", "127.0.0.1:0");
         let cell = Server::start("node", &folder.join("cell"), &cell(settings));
         let gateway = |name: &str| {
-            let peers = vec![cell.cluster().to_string()];
-            let settings = node(folder, &certificates, name, "gateway").with("cluster.peers", peers);
+            let directory = cell.cluster().to_string();
+            let settings =
+                node(folder, &certificates, name, &["gateway"]).with("cluster.directory", directory);
             Server::start("node", &folder.join(name), &settings)
         };
         let gateways = [gateway("gateway-1"), gateway("gateway-2")];
@@ -61,7 +63,7 @@ fn issue(certificates: &Path, nodes: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-fn node(folder: &Path, certificates: &Path, name: &str, role: &str) -> Settings {
+fn node(folder: &Path, certificates: &Path, name: &str, roles: &[&str]) -> Settings {
     let file = |file: String| {
         certificates
             .join(file)
@@ -71,7 +73,7 @@ fn node(folder: &Path, certificates: &Path, name: &str, role: &str) -> Settings 
     };
     Settings::new(&folder.join(name))
         .with("node.name", name)
-        .with("node.roles", vec![role])
+        .with("node.roles", roles.to_vec())
         .with("cluster.ca", file("ca.pem".into()))
         .with("cluster.certificate", file(format!("{name}.pem")))
         .with("cluster.key", file(format!("{name}-key.pem")))
@@ -95,10 +97,10 @@ fn every_client_sees_all_the_others_across_gateways() {
     options.clients = BOTS;
     options.seconds = 5.0;
     options.quiet = true;
-    options.truth = Some(TruthSource {
+    options.truth = vec![AdminServer {
         url: cluster.cell.admin(),
         token: None,
-    });
+    }];
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -218,8 +220,9 @@ async fn a_node_of_another_authority_is_refused_and_counted() {
     assert_eq!(refused(), 0.0);
     let strange = folder.path().join("strange");
     issue(&strange, &["gateway-3"]);
-    let peers = vec![cluster.cell.cluster().to_string()];
-    let settings = node(folder.path(), &strange, "gateway-3", "gateway").with("cluster.peers", peers);
+    let directory = cluster.cell.cluster().to_string();
+    let settings =
+        node(folder.path(), &strange, "gateway-3", &["gateway"]).with("cluster.directory", directory);
     let file = settings.write(&folder.path().join("gateway-3"));
     let said = failure(command(&["node", "--config"]).arg(file));
     assert!(

@@ -12,8 +12,8 @@ use myriad_wire::link::LinkHeader;
 use myriad_wire::payload::{OwnRecord, Step};
 use myriad_wire::truth::{TruthEntity, TruthTick};
 use myriad_wire::{
-    CloseReason, CommandSeq, GatewayId, Generation, Hop, Incarnation, IntentSeq, KindId, LaneEpoch, LaneId,
-    Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, WirePos,
+    CallerId, CloseReason, CommandSeq, GatewayId, Generation, Hop, Incarnation, IntentSeq, KindId, LaneEpoch,
+    LaneId, Pos, PropertyIndex, SessionEpoch, SessionId, Slot, SpaceId, Tick, Value, WirePos,
 };
 
 pub(super) fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelope>> {
@@ -23,6 +23,7 @@ pub(super) fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelo
         broken,
     };
     let (lane, gateway) = (RoleId::Lane(LaneId(1)), RoleId::Gateway(GatewayId(9)));
+    let caller = RoleId::Caller(CallerId::new(Incarnation(4), 2));
     match previous.map(|envelope| envelope.to) {
         None => golden(
             "Envelope to RoleId::Lane",
@@ -42,7 +43,34 @@ pub(super) fn next_envelope(previous: Option<&Envelope>) -> Option<Golden<Envelo
             },
             "01090001fd0000000003000000fc000001000107",
         ),
-        Some(RoleId::Gateway(_)) => None,
+        Some(RoleId::Gateway(_)) => golden(
+            "Envelope to RoleId::Directory",
+            Envelope {
+                to: RoleId::Directory,
+                from: caller,
+                link: link(None),
+            },
+            "0204fd0200000000040000fd0000000003000000fc0000010000",
+        ),
+        Some(RoleId::Directory) => golden(
+            "Envelope to RoleId::Store",
+            Envelope {
+                to: RoleId::Store,
+                from: caller,
+                link: link(None),
+            },
+            "0304fd0200000000040000fd0000000003000000fc0000010000",
+        ),
+        Some(RoleId::Store) => golden(
+            "Envelope to RoleId::Caller",
+            Envelope {
+                to: caller,
+                from: RoleId::Store,
+                link: link(None),
+            },
+            "04fd020000000004000003fd0000000003000000fc0000010000",
+        ),
+        Some(RoleId::Caller(_)) => None,
     }
 }
 

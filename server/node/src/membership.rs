@@ -1,0 +1,291 @@
+//! What a node has to do with its cluster: it tells the directory that it is there, watches who else is and whose is
+//! which lane, and keeps links to the others. The node that serves the directory also gives lanes their places.
+//!
+//! All of that goes on on a thread of its own, which asks the directory several times a second: what has changed is one
+//! small answer, and after a restart of the directory everything is told again by itself.
+
+use crate::start::SPACE;
+use anyhow::{Result, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use myriad_cluster::{Partition, place_lanes};
+use myriad_directory::remote::RemoteDirectory;
+use myriad_directory::{ClusterView, Directory as _, DirectoryError, NodeRecord};
+use myriad_fabric::call::Caller;
+use myriad_fabric::quic::NodeLinks;
+use myriad_fabric::{Fabric, RoleId};
+use myriad_wire::{Incarnation, LaneId, SpaceClock};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// How often the directory is asked what has changed.
+const PERIOD: Duration = Duration::from_millis(200);
+/// How long an answer of the directory is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a start asks again while the directory says "not yet".
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node's way to the directory, wherever that is.
+pub(crate) fn directory(fabric: &Fabric, incarnation: Incarnation) -> RemoteDirectory {
+    let mut caller = Caller::new(fabric, incarnation, RoleId::Directory, PATIENCE);
+    RemoteDirectory::new(Box::new(move |request| {
+        let reply = caller.call(request).map_err(|error| error.to_string())?;
+        Ok(reply.to_vec())
+    }))
+}
+
+/// The clock of the space, once the directory can tell it.
+pub(crate) fn space_clock(
+    directory: &mut RemoteDirectory,
+    hz: f64,
+    now_us: impl Fn() -> u64,
+    incarnation: Incarnation,
+) -> Result<SpaceClock, DirectoryError> {
+    let started = Instant::now();
+    loop {
+        match directory.space_clock(SPACE, hz, now_us(), incarnation) {
+            Err(error) if error.is_passing() && started.elapsed() < START_PATIENCE => {
+                tracing::info!("{error}");
+                std::thread::sleep(PERIOD);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// What gives lanes their places, at the node with the directory.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    pub(crate) partition: Partition,
+    /// With so many nodes that take lanes the cluster begins.
+    pub(crate) lane_nodes: usize,
+}
+
+/// A node's membership of its cluster. It ends, in good order, with [`Self::leave`].
+#[derive(Debug)]
+pub(crate) struct Membership {
+    view: watch::Receiver<Arc<ClusterView>>,
+    /// Why this node may not go on, once that is so.
+    ended: watch::Receiver<Option<String>>,
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Membership {
+    /// Announces the node as `own`, and starts watching.
+    ///
+    /// # Errors
+    /// If the directory refuses it.
+    pub(crate) fn start(
+        fabric: &Fabric,
+        own: NodeRecord,
+        links: Option<Arc<NodeLinks>>,
+        coordinator: Option<Coordinator>,
+    ) -> Result<Self> {
+        let mut directory = directory(fabric, own.incarnation);
+        directory.announce(&own)?;
+        let (told, view) = watch::channel(Arc::default());
+        let (end, ended) = watch::channel(None);
+        let (stop, stopped) = bounded(0);
+        let watching = Watching {
+            fabric: fabric.clone(),
+            own,
+            directory,
+            links,
+            coordinator,
+            kept: BTreeMap::new(),
+            view: told,
+            last_problem: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("membership".to_owned())
+            .spawn(move || watching.run(&stopped, &end))?;
+        Ok(Self {
+            view,
+            ended,
+            stop,
+            thread,
+        })
+    }
+
+    /// The view, as it changes.
+    pub(crate) fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.view.clone()
+    }
+
+    /// Waits until every lane of the space has its place, and answers those whose place is at `node`.
+    ///
+    /// # Errors
+    /// If this node may not go on.
+    pub(crate) async fn places(&self, partition: &Partition, node: &str) -> Result<Vec<LaneId>> {
+        let all = partition.lanes().count();
+        let mut view = self.view.clone();
+        let mut ended = self.ended.clone();
+        let placed = async {
+            let is_placed = |view: &Arc<ClusterView>| view.lanes.len() >= all;
+            if !is_placed(&view.borrow_and_update()) {
+                tracing::info!("waiting for the lanes' places: more nodes with lanes are to come");
+            }
+            let view = view.wait_for(is_placed).await;
+            view.map(|view| lanes_of(&view, partition, node))
+                .unwrap_or_default()
+        };
+        tokio::select! {
+            lanes = placed => Ok(lanes),
+            why = ended.wait_for(Option::is_some) => match why.ok().and_then(|why| why.clone()) {
+                Some(why) => bail!(why),
+                None => bail!("the node left its cluster"),
+            },
+        }
+    }
+
+    /// Why this node may not go on, if that is so.
+    pub(crate) fn ended(&self) -> Option<String> {
+        self.ended.borrow().clone()
+    }
+
+    /// Tells the directory that the node goes. Blocks.
+    pub(crate) fn leave(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the membership's thread panicked");
+        }
+    }
+}
+
+fn lanes_of(view: &ClusterView, partition: &Partition, node: &str) -> Vec<LaneId> {
+    let records = view.lanes.iter().filter(|record| record.node == node);
+    let lanes = records.map(|record| record.lane);
+    lanes.filter(|lane| partition.cell_of(*lane).is_some()).collect()
+}
+
+/// What the thread works with.
+struct Watching {
+    fabric: Fabric,
+    own: NodeRecord,
+    directory: RemoteDirectory,
+    links: Option<Arc<NodeLinks>>,
+    coordinator: Option<Coordinator>,
+    /// The links that this node keeps, by the name of the other: where to, and how to give it up.
+    kept: BTreeMap<String, (String, AbortHandle)>,
+    view: watch::Sender<Arc<ClusterView>>,
+    last_problem: Option<String>,
+}
+
+impl Watching {
+    fn run(mut self, stop: &Receiver<()>, end: &watch::Sender<Option<String>>) {
+        loop {
+            match self.round() {
+                Ok(()) => {
+                    if self.last_problem.take().is_some() {
+                        tracing::info!("the directory answers again");
+                    }
+                }
+                Err(error) if error.is_passing() => self.say_once(error.to_string()),
+                Err(error) => {
+                    tracing::error!("this node may not go on: {error}");
+                    end.send_replace(Some(error.to_string()));
+                    return;
+                }
+            }
+            if stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+        }
+        if let Err(error) = self.directory.withdraw(self.own.incarnation) {
+            tracing::warn!("the directory was not told that this node goes: {error}");
+        }
+    }
+
+    fn say_once(&mut self, problem: String) {
+        if self.last_problem.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}; asking again");
+            self.last_problem = Some(problem);
+        }
+    }
+
+    fn round(&mut self) -> Result<(), DirectoryError> {
+        let known = self.view.borrow().revision;
+        if let Some(view) = self.directory.view(known)? {
+            if !view.nodes.contains(&self.own) {
+                // The directory has restarted, or this node has been replaced, which this tells.
+                self.directory.announce(&self.own)?;
+            }
+            self.keep_links(&view);
+            self.coordinate(&view)?;
+            self.view.send_replace(Arc::new(view));
+        }
+        Ok(())
+    }
+
+    /// Links to who is there. Of two nodes that both listen, the one of the lesser name connects.
+    fn keep_links(&mut self, view: &ClusterView) {
+        let Some(links) = &self.links else { return };
+        let own = &self.own;
+        let is_mine = |node: &&NodeRecord| {
+            node.name != own.name && (own.link.is_none() || own.name < node.name) && node.link.is_some()
+        };
+        let mut wanted: BTreeMap<String, String> = view
+            .nodes
+            .iter()
+            .filter(is_mine)
+            .map(|node| (node.name.clone(), node.link.clone().expect("filtered")))
+            .collect();
+        let linked = self.fabric.linked_nodes();
+        self.kept.retain(|name, (address, task)| {
+            let stays = match wanted.get(name) {
+                Some(wanted) => wanted == address,
+                // A directory that has restarted does not know of everybody yet: what works is left alone.
+                None => linked.contains(name),
+            };
+            if stays {
+                wanted.remove(name);
+            } else {
+                task.abort();
+            }
+            stays
+        });
+        for (name, address) in wanted {
+            // The link to the directory's node, made at the start, or one that the other opened.
+            if !linked.contains(&name) {
+                let task = links.connect(address.clone());
+                self.kept.insert(name, (address, task));
+            }
+        }
+    }
+
+    /// Gives lanes their places that have none.
+    fn coordinate(&mut self, view: &ClusterView) -> Result<(), DirectoryError> {
+        let Some(coordinator) = &self.coordinator else {
+            return Ok(());
+        };
+        let takers = view.nodes.iter().filter(|node| node.takes_lanes);
+        let takers: Vec<String> = takers.map(|node| node.name.clone()).collect();
+        if takers.len() < coordinator.lane_nodes {
+            return Ok(());
+        }
+        let placed = view.lanes.iter().map(|record| (record.lane, record.node.clone()));
+        let places = place_lanes(&coordinator.partition, &placed.collect(), &takers);
+        if !places.is_empty() {
+            tracing::info!(
+                lanes = places.len(),
+                nodes = takers.len(),
+                "lanes get their places"
+            );
+            self.directory.place(&places)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where other nodes connect to one that listens at `bound`.
+pub(crate) fn advertised(address: Option<&String>, bound: Option<SocketAddr>) -> Option<String> {
+    bound.map(|bound| match address {
+        Some(address) => address.clone(),
+        None => bound.to_string(),
+    })
+}
