@@ -3,7 +3,7 @@
 
 use crate::histogram::Percentiles;
 use crate::options::{AdminServer, BotsOptions};
-use crate::report::TickTimes;
+use crate::report::{LaneCosts, TickTimes};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub(crate) struct ServerStages {
     pub(crate) stages_s: BTreeMap<String, f64>,
     pub(crate) tick_ms: TickTimes,
     pub(crate) overruns: u64,
+    pub(crate) lanes: LaneCosts,
 }
 
 /// Asks the admin servers of all nodes, and adds up what they say. `None` if one has no answer, or there is none.
@@ -83,9 +84,32 @@ impl Scrape {
                 }
             }
         }
+        stages.lanes = self.lane_costs(before);
         let [lane, gateway] = buckets.map(percentiles_ms);
         stages.tick_ms = TickTimes { lane, gateway };
         stages
+    }
+}
+
+impl Scrape {
+    /// What lanes cost per tick and per entity since `before`.
+    fn lane_costs(&self, before: &Self) -> LaneCosts {
+        let now = |name: &str| self.0.get(&format!("myriad_lane_{name}")).copied();
+        let change = |name: &str| {
+            let name = format!("myriad_lane_{name}_total");
+            let value = |scrape: &Self| scrape.0.get(&name).copied().unwrap_or(0.0);
+            value(self) - value(before)
+        };
+        let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
+        let (ticks, states) = (change("ticks"), change("near_states"));
+        LaneCosts {
+            lanes: now("lanes").unwrap_or(0.0) as u32,
+            cpu_us_per_tick: per(change("cpu_microseconds"), ticks),
+            near_bytes_per_entity_tick: per(change("near_bytes"), states),
+            far_bytes_per_entity_tick: per(change("far_bytes"), states),
+            crowd_bytes_per_entity_tick: per(change("crowd_bytes"), states),
+            frame_bytes_per_entity_tick: per(change("frame_bytes"), states),
+        }
     }
 }
 

@@ -106,6 +106,9 @@ pub struct Report {
     /// Time that each stage of the server took while measuring, in seconds, as the server's metrics say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages_cpu_s: Option<BTreeMap<String, f64>>,
+    /// What lanes cost, as the server's metrics say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<LaneCosts>,
     /// How long the ticks of the server's roles took, as the server's metrics say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tick_ms: Option<TickTimes>,
@@ -340,6 +343,23 @@ pub struct TruthChecks {
     pub speeding: u64,
     /// Property values that had not been true for more than 3 s.
     pub properties_wrong: u64,
+}
+
+/// What lanes cost. Bytes are of frames, each counted once whatever the number of readers, for each entity in each tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LaneCosts {
+    /// How many lanes there are.
+    pub lanes: u32,
+    /// CPU time of a lane's thread in one tick, in microseconds, the mean of all lanes.
+    pub cpu_us_per_tick: f64,
+    /// The near tier's states of everybody.
+    pub near_bytes_per_entity_tick: f64,
+    /// The near tier's levels that are told less often.
+    pub far_bytes_per_entity_tick: f64,
+    /// Crowd tracks.
+    pub crowd_bytes_per_entity_tick: f64,
+    /// All of a frame.
+    pub frame_bytes_per_entity_tick: f64,
 }
 
 /// How long ticks took, in milliseconds.

@@ -216,6 +216,7 @@ pub(crate) fn report(mut found: Found<'_>) -> Report {
         },
         cpu_us_per_client_s: server_cpu_per_s.map(|cpu| cpu * 1e6 / clients),
         stages_cpu_s: found.server.as_ref().map(|server| server.stages_s.clone()),
+        lanes: found.server.as_ref().map(|server| server.lanes),
         tick_ms: found.server.as_ref().map(|server| server.tick_ms),
         overruns: found.server.as_ref().map(|server| server.overruns),
         ticks: trace.as_ref().map(|trace| Ticks {

@@ -16,6 +16,11 @@ const CROWD_M: (f64, f64) = (100.0, 150.0);
 const SPREAD_RADIUS_M: f64 = 100.0;
 /// Sides of the squares of `spread` and `spread --dense`, in metres: some 160 and some 1,750 in view.
 const SPREAD_SIDES_M: (f64, f64) = (2_000.0, 600.0);
+/// Side of the square of `cluster --case handoff`, and how far avatars see there, in metres.
+const HANDOFF_SIDE_M: f64 = 400.0;
+const HANDOFF_RADIUS_M: f64 = 5.0;
+/// Its game.
+const SHUTTLE: &str = include_str!("../../scripts/shuttle/main.luau");
 /// From so many clients on, the bots get a second thread.
 const TWO_WORKERS_FROM: u32 = 800;
 /// Sessions that the server takes beyond the clients: those that churn, before the ones they replace are gone.
@@ -101,7 +106,13 @@ Examples:
   at every client compared with the truth, and every hand-off between nodes
       myriad-bench cluster --case wander --seconds 60 --json wander.json
 
-  A small one
+  5,000 shuttles between two nodes, watched by two clients
+      myriad-bench cluster --case handoff --hz 10 --seconds 20
+
+  What a lane costs where 10,000 in one view are shared by 1, 2 and 4 of them
+      myriad-bench cluster --case lane-cost --seconds 10
+
+  A small walk
       myriad-bench cluster --case wander --clients 200 --entities 2000 --side 600 --seconds 10")]
 pub struct ClusterArgs {
     /// What is measured.
@@ -109,21 +120,23 @@ pub struct ClusterArgs {
     pub(super) case: ClusterCase,
     #[command(flatten)]
     pub(super) run: RunArgs,
-    /// Real clients, each with its own connection, keys and login.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) clients: u32,
-    /// Entities in the square, the clients' avatars among them; the server moves the others.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) entities: u32,
-    /// Side of the square in metres.
-    #[arg(long, value_name = "METRES", default_value_t = SPREAD_SIDES_M.0)]
-    pub(super) side: f64,
-    /// Nodes with lanes; the square is cut into as many rows and columns of cells.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(CELLS_MAX)))]
-    pub(super) cells: u32,
-    /// Nodes that hold client connections.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
-    pub(super) gateways: u32,
+    /// Real clients, each with its own connection, keys and login [default: 2000; handoff: 2, lane-cost and
+    /// frame-bytes: 20].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) clients: Option<u32>,
+    /// Entities in the square, the clients' avatars among them; the server moves the others [default: 20000; handoff:
+    /// 5000, lane-cost and frame-bytes: 10000].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) entities: Option<u32>,
+    /// Side of the square in metres [default: 2000; handoff: 400, lane-cost and frame-bytes: 100].
+    #[arg(long, value_name = "METRES")]
+    pub(super) side: Option<f64>,
+    /// Nodes with lanes; the square is cut into as many rows and columns of cells [default: 3; handoff: 2].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CELLS_MAX)))]
+    pub(super) cells: Option<u32>,
+    /// Nodes that hold client connections [default: 2; handoff: 1].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub(super) gateways: Option<u32>,
 }
 
 /// What `myriad-bench cluster` measures.
@@ -131,6 +144,12 @@ pub struct ClusterArgs {
 pub(super) enum ClusterCase {
     /// Everybody walks across all borders, and all views are compared with the truth.
     Wander,
+    /// Shuttles with some 500 bytes of state go to and fro between two nodes: what a hand-off costs.
+    Handoff,
+    /// A walking crowd in one view on 1, 2 and 4 lanes: what each of the lanes costs.
+    LaneCost,
+    /// A walking crowd in one view: what its frames are made of.
+    FrameBytes,
 }
 
 /// How a server cuts its space.
@@ -138,10 +157,10 @@ pub(super) enum ClusterCase {
 pub struct Cut {
     /// Cut the space into cells with sides of so many metres [default: one cell].
     #[arg(long, value_name = "METRES")]
-    cell: Option<f64>,
+    pub(super) cell: Option<f64>,
     /// Lanes of each cell, which share its entities among them.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    lanes: u32,
+    pub(super) lanes: u32,
 }
 
 impl Cut {
@@ -233,6 +252,10 @@ pub(super) struct Plan {
     pub(super) cut: Cut,
     /// A cluster of so many processes in place of one.
     pub(super) cluster: Option<ClusterSize>,
+    /// The text of a game in place of the plaza.
+    pub(super) game: Option<&'static str>,
+    /// What frames are made of is judged.
+    pub(super) frame_bytes: bool,
 }
 
 impl Plan {
@@ -276,6 +299,8 @@ impl Plan {
             rebind: args.rebind,
             cut: Cut::default(),
             cluster: None,
+            game: None,
+            frame_bytes: false,
         };
         plan.checked()
     }
@@ -305,6 +330,8 @@ impl Plan {
             rebind: false,
             cut: args.cut,
             cluster: None,
+            game: None,
+            frame_bytes: false,
         };
         plan.checked()
     }
@@ -312,24 +339,43 @@ impl Plan {
     /// # Errors
     /// If the arguments make no sense, with what to do about it.
     pub(super) fn cluster(args: &ClusterArgs) -> Result<Self> {
+        let usual = match args.case {
+            ClusterCase::Wander => (2_000, 20_000, SPREAD_SIDES_M.0, 3, 2),
+            ClusterCase::Handoff => (2, 5_000, HANDOFF_SIDE_M, 2, 1),
+            ClusterCase::LaneCost | ClusterCase::FrameBytes => (20, 10_000, CROWD_M.0, 1, 1),
+        };
         let spread = SpreadArgs {
             run: args.run.clone(),
             dense: false,
-            clients: args.clients,
-            entities: args.entities,
-            side: Some(args.side),
+            clients: args.clients.unwrap_or(usual.0),
+            entities: args.entities.unwrap_or(usual.1),
+            side: Some(args.side.unwrap_or(usual.2)),
             cut: Cut::default(),
         };
         let size = ClusterSize {
-            cells: args.cells,
-            gateways: args.gateways,
+            cells: args.cells.unwrap_or(usual.3),
+            gateways: args.gateways.unwrap_or(usual.4),
         };
-        match args.case {
-            ClusterCase::Wander => Ok(Self {
-                cluster: Some(size),
-                ..Self::spread(&spread)?
-            }),
-        }
+        let plan = Self {
+            cluster: Some(size),
+            ..Self::spread(&spread)?
+        };
+        Ok(match args.case {
+            ClusterCase::Wander => plan,
+            ClusterCase::Handoff => Self {
+                radius_m: HANDOFF_RADIUS_M,
+                game: Some(SHUTTLE),
+                ..plan
+            },
+            // A few clients in a crowd, and all of it in one process: the lanes are what is looked at.
+            ClusterCase::LaneCost | ClusterCase::FrameBytes => Self {
+                radius_m: CROWD_M.1,
+                views: Views::Crowd,
+                cluster: None,
+                frame_bytes: args.case == ClusterCase::FrameBytes,
+                ..plan
+            },
+        })
     }
 
     fn checked(self) -> Result<Self> {
@@ -478,6 +524,9 @@ pub(super) mod tests {
             ("spread --cell 700", "space.cell_m", "700.0"),
             ("spread --lanes 2", "space.lanes_per_cell", "2"),
             ("cluster --case wander", "space.side_m", "2000.0"),
+            ("cluster --case wander", "game.npcs", "18000"),
+            ("cluster --case handoff", "game.npcs", "4998"),
+            ("cluster --case handoff", "game.radius", "5.0"),
         ] {
             assert_eq!(value(line, key).as_deref(), Some(expected), "{line}: {key}");
         }
@@ -514,6 +563,11 @@ pub(super) mod tests {
         assert_eq!(size("spread"), None);
         assert_eq!(
             size("cluster --case wander --cells 4 --gateways 1"),
+            Some(ClusterSize { cells, gateways })
+        );
+        let (cells, gateways) = (2, 1);
+        assert_eq!(
+            size("cluster --case handoff"),
             Some(ClusterSize { cells, gateways })
         );
         assert!(plan("cluster --case wander --cells 9").is_err());

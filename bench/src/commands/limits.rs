@@ -26,6 +26,11 @@ const MEMORY_KIB: f64 = 120.0;
 /// From so many clients and entities on, figures for each client or CPU second are those of the crowd and not of what
 /// a server costs by itself.
 const LARGE: (u32, u32) = (5_000, 10_000);
+/// Hand-offs between nodes that each second of the server's CPU time must do, everything that the server does beside them
+/// included.
+const HANDOFFS_PER_CPU_S: f64 = 5_000.0;
+/// Bytes of the near tier's states, for each entity in each tick.
+const NEAR_BYTES: f64 = 6.0;
 /// How much of the server's memory may come on top between the first and the last third of a run with churn.
 const CHURN_GROWTH: f64 = 1.05;
 
@@ -97,6 +102,23 @@ pub(super) fn limits(plan: &Plan) -> Vec<Limit> {
             key: "/updates_per_server_cpu_s",
             per: None,
             bound: Bound::Least(UPDATES_PER_CPU_S),
+        });
+    }
+    if plan.frame_bytes {
+        let near = "/lanes/near_bytes_per_entity_tick";
+        limits.push(Limit {
+            name: "near_bytes",
+            key: near,
+            per: None,
+            bound: Bound::Most(NEAR_BYTES),
+        });
+    }
+    if plan.game.is_some() {
+        limits.push(Limit {
+            name: "handoffs_per_cpu_s",
+            key: "/handoffs/count",
+            per: Some("/cpu_s/server"),
+            bound: Bound::Least(HANDOFFS_PER_CPU_S),
         });
     }
     limits

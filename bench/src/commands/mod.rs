@@ -5,6 +5,7 @@
 //! the project promises. What is measured, and how, stands in [`crate::report`].
 
 pub mod args;
+mod lane_cost;
 mod limits;
 mod program;
 pub mod run;

@@ -1,9 +1,9 @@
 //! A run from the server's start to the exit code.
 
 use crate::cluster::LocalCluster;
-use crate::commands::args::{self, ClusterArgs, CrowdArgs, Plan, SpreadArgs, Views};
-use crate::commands::limits;
+use crate::commands::args::{self, ClusterArgs, ClusterCase, CrowdArgs, Plan, SpreadArgs, Views};
 use crate::commands::program::{self, Program};
+use crate::commands::{lane_cost, limits};
 use crate::html;
 use crate::relay::{Passage, Relay};
 use crate::report::Report;
@@ -37,7 +37,11 @@ pub fn spread(args: &SpreadArgs) -> Result<ExitCode> {
 /// # Errors
 /// If the arguments make no sense, or the run could not be made.
 pub fn cluster(args: &ClusterArgs) -> Result<ExitCode> {
-    run(&Plan::cluster(args)?)
+    let plan = Plan::cluster(args)?;
+    match args.case {
+        ClusterCase::LaneCost => lane_cost::run(&plan),
+        ClusterCase::Wander | ClusterCase::Handoff | ClusterCase::FrameBytes => run(&plan),
+    }
 }
 
 /// What is recorded of a run.
@@ -67,9 +71,21 @@ struct Edges {
 }
 
 fn run(plan: &Plan) -> Result<ExitCode> {
+    let (_, verdict) = measure(plan)?;
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Makes the run, tells and records what came of it.
+pub(super) fn measure(plan: &Plan) -> Result<(Report, Verdict)> {
     let program = program::server(plan.run.server.as_deref())?;
     let folder = tempfile::tempdir().context("can't make a temporary folder")?;
-    let configuration = plan.configuration(&folder.path().join("data"))?;
+    let mut configuration = plan.configuration(&folder.path().join("data"))?;
+    if let Some(game) = plan.game {
+        let scripts = folder.path().join("game");
+        std::fs::create_dir(&scripts)?;
+        std::fs::write(scripts.join("main.luau"), game)?;
+        configuration.set("scripts.directory", format_args!("{scripts:?}"));
+    }
     let server = Measured::start(plan, &program, folder.path(), &configuration)?;
     let mut options = server.bots()?;
     eprintln!(
@@ -95,7 +111,7 @@ fn run(plan: &Plan) -> Result<ExitCode> {
     println!("{verdict}");
     record(plan, &report, passage, &verdict, configuration.text())?;
     server.stop()?;
-    Ok(ExitCode::from(verdict.exit_code()))
+    Ok((report, verdict))
 }
 
 /// What is measured.

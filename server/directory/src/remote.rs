@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn silence_nonsense_and_the_wrong_answer_are_errors() {
-        let replies: [(Result<Vec<u8>, String>, &str, bool); 5] = [
+        type Reply = Result<Vec<u8>, String>;
+        let replies: [(Reply, &str, bool); 5] = [
             (Err("no answer".into()), "no answer", true),
             (Ok(vec![255; 3]), "its answer is none", true),
             (

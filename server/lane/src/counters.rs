@@ -67,6 +67,12 @@ pub struct Counters {
     pub frame_bytes: u64,
     /// Bytes of keyframes, each counted once per tick.
     pub keyframe_bytes: u64,
+    /// Of those, bytes of the near tier's states of everybody.
+    pub near_bytes: u64,
+    /// Of those, bytes of the near tier's levels that are told less often and less exactly.
+    pub far_bytes: u64,
+    /// States told in the near tier: an entity in a tick is one.
+    pub near_states: u64,
     /// Events emitted to observers.
     pub events: u64,
     /// Crowd tracks begun.

@@ -1,7 +1,7 @@
 //! Runs a lane on a thread of its own: waits for what arrives and for the next tick to be due, and carries what
 //! the tick puts out to the fabric, to storage and to the load harness.
 
-use crate::clock::{now_us, until};
+use crate::clock::{now_us, thread_cpu_us, until};
 use crate::farewell::Guest;
 use crate::metrics::{self, lane_stage};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
@@ -311,9 +311,12 @@ impl LaneLoop {
         let elapsed = started.elapsed();
         self.overruns += u64::from(elapsed.as_micros() as u64 > self.clock.period_us());
         self.ports.metrics.tick_seconds.record(elapsed);
-        self.ports
-            .metrics
-            .set(&metrics::lane(&self.lane, self.overruns, self.storage_refused));
+        self.ports.metrics.set(&metrics::lane(
+            &self.lane,
+            self.overruns,
+            self.storage_refused,
+            thread_cpu_us(),
+        ));
     }
 
     /// Saves everything and waits until storage has it.

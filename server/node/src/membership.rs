@@ -91,7 +91,7 @@ impl Membership {
         let (told, view) = watch::channel(Arc::default());
         let (end, ended) = watch::channel(None);
         let (stop, stopped) = bounded(0);
-        let watching = Watching {
+        let mut watching = Watching {
             fabric: fabric.clone(),
             own,
             directory,
@@ -101,6 +101,10 @@ impl Membership {
             view: told,
             last_problem: None,
         };
+        // What can be known at once is: of a node by itself that all lanes have their place here.
+        for _ in 0..2 {
+            watching.round()?;
+        }
         let thread = std::thread::Builder::new()
             .name("membership".to_owned())
             .spawn(move || watching.run(&stopped, &end))?;
@@ -215,10 +219,12 @@ impl Watching {
                 // The directory has restarted, or this node has been replaced, which this tells.
                 self.directory.announce(&self.own)?;
             }
-            self.keep_links(&view);
             self.coordinate(&view)?;
             self.view.send_replace(Arc::new(view));
         }
+        // Also if nothing has changed: a link that somebody else had opened may be gone.
+        let view = Arc::clone(&self.view.borrow());
+        self.keep_links(&view);
         Ok(())
     }
 

@@ -9,8 +9,8 @@ use myriad_telemetry::metrics::{
     PerLabel,
 };
 
-/// A lane's numbers. `overruns` and `storage_refused` are counted by its loop.
-pub(crate) fn lane(lane: &Lane, overruns: u64, storage_refused: u64) -> LaneTotals {
+/// A lane's numbers. What is not the lane's own is counted by its loop.
+pub(crate) fn lane(lane: &Lane, overruns: u64, storage_refused: u64, cpu_microseconds: u64) -> LaneTotals {
     let counters = lane.counters();
     LaneTotals {
         ticks: counters.ticks,
@@ -50,7 +50,13 @@ pub(crate) fn lane(lane: &Lane, overruns: u64, storage_refused: u64) -> LaneTota
         storage_refused,
         script_faults: counters.script_faults,
         frame_bytes: counters.frame_bytes,
+        near_bytes: counters.near_bytes,
+        near_states: counters.near_states,
+        far_bytes: counters.far_bytes,
+        crowd_bytes: counters.crowd_begun_bytes + counters.crowd_delta_bytes,
+        crowd_states: counters.crowd_states,
         keyframe_bytes: counters.keyframe_bytes,
+        cpu_microseconds,
         events: counters.events,
     }
 }

@@ -143,6 +143,8 @@ pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Ru
         let places = membership.places(&config.space.partition, &config.node.name);
         let places = runtime.block_on(async {
             tokio::select! {
+                // Who need not wait starts, and stops then.
+                biased;
                 places = places => places,
                 why = told.told() => bail!("{why} before all lanes had a place"),
             }

@@ -359,6 +359,15 @@ async fn run_link(link: Link, address: SocketAddr) -> Fault {
     tracing::info!(node, %address, "linked");
     let fault = link.run().await;
     match &fault {
+        // Somebody wanted it so: this node, or the other, which is shutting down.
+        Fault::Connection(ConnectionError::LocallyClosed) => {
+            tracing::info!(node, %address, "link closed");
+        }
+        Fault::Connection(ConnectionError::ApplicationClosed(closed))
+            if closed.error_code == VarInt::from_u32(NodeClose::Shutdown.code()) =>
+        {
+            tracing::info!(node, %address, "link closed: the other node shuts down");
+        }
         Fault::Connection(error) => tracing::warn!(node, %address, %error, "link lost"),
         Fault::Close(close, text) => tracing::warn!(node, %address, ?close, "link closed: {text}"),
     }
@@ -411,7 +420,13 @@ async fn keep_link(
         }
         let problem = error.to_string();
         if problem != last_problem {
-            tracing::warn!("{problem}; trying again");
+            match &error {
+                LinkError::Refused {
+                    close: NodeClose::Shutdown,
+                    ..
+                } => tracing::info!("{problem}; it may come again"),
+                _ => tracing::warn!("{problem}; trying again"),
+            }
             last_problem = problem;
         }
         tokio::select! {

@@ -349,7 +349,7 @@ mod tests {
         assert!(lines[2].contains("2000") && lines[2].contains("1.25"), "{lanes}");
         assert!(lines[3].contains('-'), "{lanes}");
         assert!(
-            lines[5].starts_with("all") && lines[5].contains("2010"),
+            lines[5].trim_start().starts_with("all") && lines[5].contains("2010"),
             "{lanes}"
         );
     }

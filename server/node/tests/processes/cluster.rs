@@ -53,7 +53,7 @@ impl Cluster {
 }
 
 /// Makes an authority, if there is none, and certificates for nodes.
-fn issue(certificates: &Path, nodes: &[&str]) {
+pub(crate) fn issue(certificates: &Path, nodes: &[&str]) {
     let mut ca = command(&["ca", "--directory"]);
     ca.arg(certificates);
     for node in nodes {
@@ -63,7 +63,7 @@ fn issue(certificates: &Path, nodes: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-fn node(folder: &Path, certificates: &Path, name: &str, roles: &[&str]) -> Settings {
+pub(crate) fn node(folder: &Path, certificates: &Path, name: &str, roles: &[&str]) -> Settings {
     let file = |file: String| {
         certificates
             .join(file)

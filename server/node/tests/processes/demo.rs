@@ -104,7 +104,7 @@ fn bots_check_a_running_server() {
 }
 
 /// The report of a run of bots, which may be late on a busy machine but must be true.
-fn true_report(command: &mut Command, file: &Path) -> Value {
+pub(crate) fn true_report(command: &mut Command, file: &Path) -> Value {
     let ended = run(command.arg("--json").arg(file));
     let said = String::from_utf8(ended.stdout).expect("text");
     let failed = failed_checks(&said);

@@ -8,6 +8,7 @@ mod bad_input;
 mod cluster;
 mod demo;
 mod layers;
+mod nodes;
 mod operation;
 mod raw;
 mod restart;

@@ -276,6 +276,13 @@ impl Server {
         self.child.0.wait().expect("it ends");
     }
 
+    /// Waits until it ends by itself, with a failure, and answers what it has logged.
+    pub(crate) fn ended(mut self) -> String {
+        let status = self.drained();
+        assert!(!status.success(), "it ended as if all were well");
+        self.log()
+    }
+
     /// Lets it drain by closing its standard input.
     pub(crate) fn stop(mut self) -> ExitStatus {
         drop(self.stdin.take());

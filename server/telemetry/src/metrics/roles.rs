@@ -92,7 +92,13 @@ role! {
         storage_refused: Count = "Save or load requests put off because the storage queue was full.",
         script_faults: Count = "Script calls that ended in an error or over budget.",
         frame_bytes: Count = "Bytes of frames, each counted once whatever the number of readers.",
+        near_bytes: Count = "Bytes in frames of the near tier's states of everybody.",
+        near_states: Count = "States told in the near tier: an entity in a tick is one.",
+        far_bytes: Count = "Bytes in frames of the near tier's levels that are told less often and less exactly.",
+        crowd_bytes: Count = "Bytes in frames of crowd tracks: those that begin, and deltas.",
+        crowd_states: Count = "Positions told in crowd tracks.",
         keyframe_bytes: Count = "Bytes of keyframes, each counted once per tick.",
+        cpu_microseconds: Count = "CPU time of the lanes' threads.",
         events: Count = "Events emitted to observers.",
     }
     timings {

@@ -8,7 +8,7 @@ use crate::issuers::Issuers;
 use crate::lane::{Lane, Output};
 use crate::stages::handoff;
 use bytes::Bytes;
-use myriad_wire::fabric::{Envelope, Frame, RoleId, Route, Routes, ToGateway};
+use myriad_wire::fabric::{Envelope, Frame, RoleId, Route, Routes, ToGateway, TrackRecord};
 use myriad_wire::schema::Audience;
 use myriad_wire::value::PropertyList;
 use myriad_wire::{GatewayId, Tick, codec};
@@ -21,6 +21,7 @@ pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
     frame::versions(lane);
     let mut issuers = Issuers::of(lane.config.epoch);
     let tracks = frame::tracks(lane, now, &mut issuers);
+    count_tracks(lane, &tracks);
     let crowd = lane.crowd.tick(now, &lane.subjects, &mut issuers);
     count_crowd(lane);
     let keyframe_wanted = lane.readers.iter_mut().any(|(_, reader)| reader.wants_full);
@@ -42,6 +43,24 @@ pub(crate) fn publish(lane: &mut Lane, now: Tick, output: &mut Output) {
         if let Some(session) = &mut avatar.session {
             session.results.clear();
         }
+    }
+}
+
+/// What the near tier costs: in each tick the level that holds everybody, and beside it what is told less often.
+fn count_tracks(lane: &mut Lane, tracks: &[TrackRecord]) {
+    let bytes = |levels: &[Vec<Vec<u8>>]| {
+        levels
+            .iter()
+            .flatten()
+            .map(|chunk| chunk.len() as u64)
+            .sum::<u64>()
+    };
+    let counters = &mut lane.counters;
+    for track in tracks {
+        let (near, far) = track.levels.split_at(1);
+        counters.near_bytes += bytes(near);
+        counters.far_bytes += bytes(far);
+        counters.near_states += u64::from(track.members);
     }
 }
 
