@@ -67,7 +67,8 @@ impl std::fmt::Display for PartitionError {
 
 impl Partition {
     /// Cells of `side` position units from the lowest corner of the bounds until they are covered, with so many lanes
-    /// each. Lanes are numbered from 1, cell by cell.
+    /// each; what is left over, if it is less than a 64th of a side, belongs to the last. Lanes are numbered from 1, cell
+    /// by cell.
     ///
     /// # Errors
     /// If that is no partition.
@@ -83,7 +84,11 @@ impl Partition {
         if lanes_per_cell == 0 {
             return Err(PartitionError::NoLanes);
         }
-        let count = |low: i32, high: i32| u64::from(high.abs_diff(low)).div_ceil(u64::from(side)).max(1);
+        // A third of a space in metres is a third only nearly: no cells of a hand's breadth.
+        let count = |low: i32, high: i32| {
+            let (extent, side) = (u64::from(high.abs_diff(low)), u64::from(side));
+            (extent / side + u64::from(extent % side > side / 64)).max(1)
+        };
         let columns = count(bounds_min.x, bounds_max.x);
         let rows = count(bounds_min.z, bounds_max.z);
         let all = columns
@@ -340,6 +345,17 @@ mod tests {
             shares[1..].iter().all(|share| (9_500..10_500).contains(share)),
             "{shares:?}"
         );
+    }
+
+    #[test]
+    fn what_is_left_over_gets_cells_only_if_it_is_worth_it() {
+        let size = |side| Partition::grid(at(-1000, -1000), at(1000, 1000), side, 1).map(|cut| cut.size());
+        assert_eq!(size(667), Ok([3, 3]));
+        assert_eq!(size(666), Ok([3, 3]));
+        assert_eq!(size(640), Ok([4, 4]));
+        assert_eq!(size(2001), Ok([1, 1]));
+        let cut = Partition::grid(at(-1000, -1000), at(1000, 1000), 666, 1).expect("a partition");
+        assert_eq!(cut.cell_at(at(1000, 1000)), Cell(8));
     }
 
     #[test]

@@ -202,6 +202,10 @@ impl Control {
             let _ = task.await;
         }
         if let Some(lanes) = self.lanes.get().cloned() {
+            if !self.fabric.is_reachable(RoleId::Directory) {
+                tracing::warn!("the directory was not told where the space has stopped: it can't be reached");
+                return;
+            }
             let closed = tokio::task::spawn_blocking(move || {
                 lanes
                     .directory()

@@ -25,7 +25,7 @@ use tokio::task::AbortHandle;
 /// How often the directory is asked what has changed.
 const PERIOD: Duration = Duration::from_millis(200);
 /// How long an answer of the directory is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a start asks again while the directory says "not yet".
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,6 +68,7 @@ pub(crate) struct Coordinator {
 /// A node's membership of its cluster. It ends, in good order, with [`Self::leave`].
 #[derive(Debug)]
 pub(crate) struct Membership {
+    fabric: Fabric,
     view: watch::Receiver<Arc<ClusterView>>,
     /// Why this node may not go on, once that is so.
     ended: watch::Receiver<Option<String>>,
@@ -109,6 +110,7 @@ impl Membership {
             .name("membership".to_owned())
             .spawn(move || watching.run(&stopped, &end))?;
         Ok(Self {
+            fabric: fabric.clone(),
             view,
             ended,
             stop,
@@ -144,6 +146,26 @@ impl Membership {
                 Some(why) => bail!(why),
                 None => bail!("the node left its cluster"),
             },
+        }
+    }
+
+    /// Waits until no other linked node runs lanes, or for `patience`: whoever is stopped together with this node, which has
+    /// the store, saves there last.
+    pub(crate) async fn lanes_gone(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        loop {
+            let linked = self.fabric.linked_nodes();
+            let runs_lanes = |node: &NodeRecord| node.takes_lanes && linked.contains(&node.name);
+            if !self.view.borrow().nodes.iter().any(runs_lanes) {
+                return;
+            }
+            if Instant::now() >= deadline {
+                tracing::info!(
+                    "other nodes with lanes go on; what they save waits until the store is there again"
+                );
+                return;
+            }
+            tokio::time::sleep(PERIOD).await;
         }
     }
 
@@ -200,7 +222,10 @@ impl Watching {
                 break;
             }
         }
-        if let Err(error) = self.directory.withdraw(self.own.incarnation) {
+        // Whose directory has gone before it has nobody to tell.
+        if self.fabric.is_reachable(RoleId::Directory)
+            && let Err(error) = self.directory.withdraw(self.own.incarnation)
+        {
             tracing::warn!("the directory was not told that this node goes: {error}");
         }
     }

@@ -39,6 +39,9 @@ pub(crate) const FABRIC_INBOX_MAX: usize = 4096;
 /// again with newer state.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a node that stops and has the store waits for other nodes with lanes, which may be stopping too.
+const LAST_SAVES_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running node.
 pub(crate) struct Running {
     config: Config,
@@ -403,6 +406,9 @@ impl Running {
             clean &= join(Some(lane), "lane").await;
         }
         self.control.stop().await;
+        if !self.services.is_empty() {
+            self.membership.lanes_gone(LAST_SAVES_PATIENCE).await;
+        }
         let membership = self.membership;
         clean &= membership.ended().is_none();
         clean &= tokio::task::spawn_blocking(move || membership.leave())

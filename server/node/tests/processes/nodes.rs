@@ -9,7 +9,7 @@ use myriad_harness::server::Configuration;
 use myriad_wire::IntentSeq;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[test]
 fn one_space_on_several_nodes_is_one_to_every_client() {
@@ -87,7 +87,9 @@ struct Nodes {
 impl Nodes {
     fn start(folder: &Path) -> Self {
         let certificates = folder.join("certificates");
-        issue(&certificates, &["directory", "cell", "gateway"]);
+        if !certificates.exists() {
+            issue(&certificates, &["directory", "cell", "gateway"]);
+        }
         let directory = settings(folder, &certificates, "directory").with("cluster.listen", "127.0.0.1:0");
         let directory = Server::start("node", &folder.join("directory"), &directory);
         let cell = cell(folder, &certificates, &directory);
@@ -121,6 +123,7 @@ fn cell(folder: &Path, certificates: &Path, directory: &Server) -> Settings {
     settings(folder, certificates, "cell")
         .with("cluster.listen", "127.0.0.1:0")
         .with("cluster.directory", directory.cluster().to_string())
+        .with("storage.save_interval_s", 3600)
 }
 
 /// Walks until the lane has applied it.
@@ -178,6 +181,42 @@ async fn a_node_with_lanes_comes_again_and_the_avatars_with_it() {
         .await;
     walk(&mut ada).await;
     assert_eq!((ada.entity(), ada.closed()), (entity, None));
+    nodes.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_still_for_a_while_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nodes = Nodes::start(folder.path());
+    let mut ada = Door::of(&nodes.gateway).join("ada").await;
+    walk(&mut ada).await;
+    let stood = ada.seen_tick();
+    nodes.cell.send(libc::SIGSTOP);
+    // Longer than a late lane makes up for, and shorter than any link endures.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    nodes.cell.send(libc::SIGCONT);
+    walk(&mut ada).await;
+    assert!(ada.seen_tick() > stood);
+    assert_eq!(ada.closed(), None);
+    assert_eq!(nodes.gateway.metric("myriad_fabric_links_lost_total", ""), 0.0);
+    nodes.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_may_be_stopped_at_once_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nodes = Nodes::start(folder.path());
+    let mut ada = Door::of(&nodes.gateway).join("ada").await;
+    walk(&mut ada).await;
+    let (_, place) = ada.own();
+    for node in [&nodes.directory, &nodes.cell, &nodes.gateway] {
+        node.send(libc::SIGTERM);
+    }
+    nodes.stop();
+
+    let nodes = Nodes::start(folder.path());
+    let mut ada = Door::of(&nodes.gateway).join("ada").await;
+    assert_eq!(ada.joined().position, place);
     nodes.stop();
 }
 

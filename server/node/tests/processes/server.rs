@@ -291,10 +291,15 @@ impl Server {
 
     /// Lets it drain by a signal.
     pub(crate) fn signal(mut self, signal: libc::c_int) -> ExitStatus {
+        self.send(signal);
+        self.drained()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn send(&self, signal: libc::c_int) {
         let pid = libc::pid_t::try_from(self.pid()).expect("a pid");
         // SAFETY: kill has no memory effects; the pid is that of our own child, which has not been waited for.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-        self.drained()
     }
 
     fn drained(&mut self) -> ExitStatus {
