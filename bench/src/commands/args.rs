@@ -1,26 +1,21 @@
 //! What can be asked of `myriad-bench crowd` and `spread`, and the server's configuration that follows from it.
 
-use crate::cluster::{CELLS_MAX, ClusterSize};
+use crate::cluster::ClusterSize;
 use crate::motion::MotionKind;
 use crate::options::{BotsOptions, DEFAULT_CLIENTS_PER_SOCKET, Decode, Plant};
 use crate::relay::Weather;
 use crate::server::Configuration;
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Side of the square of `crowd`, in metres, and how far avatars see there: farther than its diagonal.
-const CROWD_M: (f64, f64) = (100.0, 150.0);
+pub(super) const CROWD_M: (f64, f64) = (100.0, 150.0);
 /// How far avatars see in `spread`, in metres.
 const SPREAD_RADIUS_M: f64 = 100.0;
 /// Sides of the squares of `spread` and `spread --dense`, in metres: some 160 and some 1,750 in view.
-const SPREAD_SIDES_M: (f64, f64) = (2_000.0, 600.0);
-/// Side of the square of `cluster --case handoff`, and how far avatars see there, in metres.
-const HANDOFF_SIDE_M: f64 = 400.0;
-const HANDOFF_RADIUS_M: f64 = 5.0;
-/// Its game.
-const SHUTTLE: &str = include_str!("../../scripts/shuttle/main.luau");
+pub(super) const SPREAD_SIDES_M: (f64, f64) = (2_000.0, 600.0);
 /// From so many clients on, the bots get a second thread.
 const TWO_WORKERS_FROM: u32 = 800;
 /// Sessions that the server takes beyond the clients: those that churn, before the ones they replace are gone.
@@ -96,60 +91,6 @@ pub struct SpreadArgs {
     pub(super) side: Option<f64>,
     #[command(flatten)]
     pub(super) cut: Cut,
-}
-
-/// `myriad-bench cluster`: one world on many processes.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  2,000 clients among 20,000 entities on three nodes with three cells each, behind two gateways: every enter and leave
-  at every client compared with the truth, and every hand-off between nodes
-      myriad-bench cluster --case wander --seconds 60 --json wander.json
-
-  5,000 shuttles between two nodes, watched by two clients
-      myriad-bench cluster --case handoff --hz 10 --seconds 20
-
-  What a lane costs where 10,000 in one view are shared by 1, 2 and 4 of them
-      myriad-bench cluster --case lane-cost --seconds 10
-
-  A small walk
-      myriad-bench cluster --case wander --clients 200 --entities 2000 --side 600 --seconds 10")]
-pub struct ClusterArgs {
-    /// What is measured.
-    #[arg(long, value_enum)]
-    pub(super) case: ClusterCase,
-    #[command(flatten)]
-    pub(super) run: RunArgs,
-    /// Real clients, each with its own connection, keys and login [default: 2000; handoff: 2, lane-cost and
-    /// frame-bytes: 20].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) clients: Option<u32>,
-    /// Entities in the square, the clients' avatars among them; the server moves the others [default: 20000; handoff:
-    /// 5000, lane-cost and frame-bytes: 10000].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) entities: Option<u32>,
-    /// Side of the square in metres [default: 2000; handoff: 400, lane-cost and frame-bytes: 100].
-    #[arg(long, value_name = "METRES")]
-    pub(super) side: Option<f64>,
-    /// Nodes with lanes; the square is cut into as many rows and columns of cells [default: 3; handoff: 2].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CELLS_MAX)))]
-    pub(super) cells: Option<u32>,
-    /// Nodes that hold client connections [default: 2; handoff: 1].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
-    pub(super) gateways: Option<u32>,
-}
-
-/// What `myriad-bench cluster` measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ClusterCase {
-    /// Everybody walks across all borders, and all views are compared with the truth.
-    Wander,
-    /// Shuttles with some 500 bytes of state go to and fro between two nodes: what a hand-off costs.
-    Handoff,
-    /// A walking crowd in one view on 1, 2 and 4 lanes: what each of the lanes costs.
-    LaneCost,
-    /// A walking crowd in one view: what its frames are made of.
-    FrameBytes,
 }
 
 /// How a server cuts its space.
@@ -336,48 +277,6 @@ impl Plan {
         plan.checked()
     }
 
-    /// # Errors
-    /// If the arguments make no sense, with what to do about it.
-    pub(super) fn cluster(args: &ClusterArgs) -> Result<Self> {
-        let usual = match args.case {
-            ClusterCase::Wander => (2_000, 20_000, SPREAD_SIDES_M.0, 3, 2),
-            ClusterCase::Handoff => (2, 5_000, HANDOFF_SIDE_M, 2, 1),
-            ClusterCase::LaneCost | ClusterCase::FrameBytes => (20, 10_000, CROWD_M.0, 1, 1),
-        };
-        let spread = SpreadArgs {
-            run: args.run.clone(),
-            dense: false,
-            clients: args.clients.unwrap_or(usual.0),
-            entities: args.entities.unwrap_or(usual.1),
-            side: Some(args.side.unwrap_or(usual.2)),
-            cut: Cut::default(),
-        };
-        let size = ClusterSize {
-            cells: args.cells.unwrap_or(usual.3),
-            gateways: args.gateways.unwrap_or(usual.4),
-        };
-        let plan = Self {
-            cluster: Some(size),
-            ..Self::spread(&spread)?
-        };
-        Ok(match args.case {
-            ClusterCase::Wander => plan,
-            ClusterCase::Handoff => Self {
-                radius_m: HANDOFF_RADIUS_M,
-                game: Some(SHUTTLE),
-                ..plan
-            },
-            // A few clients in a crowd, and all of it in one process: the lanes are what is looked at.
-            ClusterCase::LaneCost | ClusterCase::FrameBytes => Self {
-                radius_m: CROWD_M.1,
-                views: Views::Crowd,
-                cluster: None,
-                frame_bytes: args.case == ClusterCase::FrameBytes,
-                ..plan
-            },
-        })
-    }
-
     fn checked(self) -> Result<Self> {
         let run = &self.run;
         ensure!(
@@ -470,6 +369,7 @@ pub(super) fn fingerprint(hex: &str) -> Result<crate::Trust> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::commands::ClusterArgs;
     use clap::Parser;
     use std::net::SocketAddr;
 
@@ -554,24 +454,6 @@ pub(super) mod tests {
         assert_eq!(asked.workers, 1);
         assert_eq!(asked.join_allowance, Duration::from_secs(7));
         assert_eq!((asked.warmup, asked.seed), (Duration::from_millis(1500), 4));
-    }
-
-    #[test]
-    fn a_cluster_is_as_large_as_asked() {
-        let size = |line| plan(line).expect(line).cluster;
-        let (cells, gateways) = (4, 1);
-        assert_eq!(size("spread"), None);
-        assert_eq!(
-            size("cluster --case wander --cells 4 --gateways 1"),
-            Some(ClusterSize { cells, gateways })
-        );
-        let (cells, gateways) = (2, 1);
-        assert_eq!(
-            size("cluster --case handoff"),
-            Some(ClusterSize { cells, gateways })
-        );
-        assert!(plan("cluster --case wander --cells 9").is_err());
-        assert!(plan("cluster").is_err());
     }
 
     #[test]

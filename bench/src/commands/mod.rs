@@ -5,6 +5,7 @@
 //! the project promises. What is measured, and how, stands in [`crate::report`].
 
 pub mod args;
+pub mod cluster_args;
 mod lane_cost;
 mod limits;
 mod program;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod table;
 mod table_rows;
 
-pub use args::{ClusterArgs, CrowdArgs, SpreadArgs};
+pub use args::{CrowdArgs, SpreadArgs};
+pub use cluster_args::ClusterArgs;
 pub use run::{cluster, crowd, spread};
 pub use table::TableArgs;

@@ -1,7 +1,8 @@
 //! A run from the server's start to the exit code.
 
 use crate::cluster::LocalCluster;
-use crate::commands::args::{self, ClusterArgs, ClusterCase, CrowdArgs, Plan, SpreadArgs, Views};
+use crate::commands::args::{self, CrowdArgs, Plan, SpreadArgs, Views};
+use crate::commands::cluster_args::{ClusterArgs, ClusterCase};
 use crate::commands::program::{self, Program};
 use crate::commands::{lane_cost, limits};
 use crate::html;
