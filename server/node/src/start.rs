@@ -40,7 +40,7 @@ pub(crate) const FABRIC_INBOX_MAX: usize = 4096;
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a node that stops and has the store waits for other nodes with lanes, which may be stopping too.
-const LAST_SAVES_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_SAVES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running node.
 pub(crate) struct Running {
