@@ -241,10 +241,11 @@ impl Starting {
     }
 }
 
-/// Makes an authority and a certificate for each node.
+/// Makes an authority, and a certificate for each node that has none: a folder may be used again.
 fn issue<'a>(mut program: Command, certificates: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
     program.args(["ca", "--directory"]).arg(certificates);
-    for name in names {
+    let has_none = |name: &&str| !certificates.join(format!("{name}.pem")).exists();
+    for name in names.filter(has_none) {
         program.args(["--node", name]);
     }
     let made = program

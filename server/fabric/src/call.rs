@@ -27,8 +27,9 @@ use thiserror::Error;
 const NUMBER_BYTES: usize = 8;
 /// Largest request or reply, in bytes.
 pub const CALL_BYTES_MAX: usize = NODE_MESSAGE_BYTES_MAX - NUMBER_BYTES;
-/// How long a caller waits before it asks again.
+/// How long a caller waits before it asks again; twice as long each time, up to the longest.
 const REPEAT_AFTER: Duration = Duration::from_millis(250);
+const REPEAT_AFTER_MAX: Duration = Duration::from_secs(2);
 /// Answers that wait for a caller: its own, and repetitions of earlier ones.
 const ANSWERS_MAX: usize = 16;
 /// Calls that wait for a service; those beyond are dropped, and repeated by their callers.
@@ -95,9 +96,11 @@ impl Caller {
         self.number += 1;
         let body = numbered(self.number, request);
         let started = Instant::now();
+        let mut pause = REPEAT_AFTER;
         loop {
             self.fabric.send(envelope(self.service, self.id), body.clone());
-            let repeat_at = Instant::now() + REPEAT_AFTER;
+            let repeat_at = Instant::now() + pause;
+            pause = (2 * pause).min(REPEAT_AFTER_MAX);
             while let Ok(answer) = self.answers.recv_deadline(repeat_at) {
                 match split(answer.body) {
                     Some((number, reply)) if number == self.number => return Ok(reply),

@@ -4,6 +4,7 @@
 //! All of that goes on on a thread of its own, which asks the directory several times a second: what has changed is one
 //! small answer, and after a restart of the directory everything is told again by itself.
 
+use crate::config::Cluster;
 use crate::start::SPACE;
 use anyhow::{Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -15,7 +16,6 @@ use myriad_fabric::quic::NodeLinks;
 use myriad_fabric::{Fabric, RoleId};
 use myriad_wire::{Incarnation, LaneId, SpaceClock};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -313,10 +313,9 @@ impl Watching {
     }
 }
 
-/// Where other nodes connect to one that listens at `bound`.
-pub(crate) fn advertised(address: Option<&String>, bound: Option<SocketAddr>) -> Option<String> {
-    bound.map(|bound| match address {
-        Some(address) => address.clone(),
-        None => bound.to_string(),
-    })
+/// Where other nodes connect to this one, if they may.
+pub(crate) fn link_address(cluster: &Cluster, links: &NodeLinks) -> Option<String> {
+    cluster.listen?;
+    let bound = || links.local_addr().ok().map(|bound| bound.to_string());
+    cluster.address.clone().or_else(bound)
 }

@@ -121,13 +121,9 @@ pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Ru
     let own = NodeRecord {
         name: config.node.name.clone(),
         incarnation,
-        link: membership::advertised(
-            config.cluster.address.as_ref(),
-            links
-                .as_ref()
-                .filter(|_| config.cluster.listen.is_some())
-                .and_then(|links| links.local_addr().ok()),
-        ),
+        link: links
+            .as_ref()
+            .and_then(|links| membership::link_address(&config.cluster, links)),
         client: edge.as_ref().map(|edge| edge.local_addr().to_string()),
         admin: admin.local_addr().to_string(),
         takes_lanes: config.has(Role::Lane),

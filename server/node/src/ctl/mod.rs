@@ -59,12 +59,25 @@ pub(crate) fn run(args: &CtlArgs) -> Result<ExitCode> {
         None => None,
     };
     let access = Access::new(token);
+    match tell(args, &access) {
+        // Whoever read it has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        told => told.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn tell(args: &CtlArgs, access: &Access) -> Result<()> {
     loop {
-        let overview = Overview::ask(&access, &args.admin)?;
-        match args.what {
-            What::Nodes => print!("{}", overview.nodes()),
-            What::Cells => print!("{}", overview.cells()),
-            What::Lanes => print!("{}", overview.lanes()),
+        let overview = Overview::ask(access, &args.admin)?;
+        let table = match args.what {
+            What::Nodes => overview.nodes(),
+            What::Cells => overview.cells(),
+            What::Lanes => overview.lanes(),
             What::Top => {
                 show(&format!(
                     "{}\n{}\n{}",
@@ -75,8 +88,8 @@ pub(crate) fn run(args: &CtlArgs) -> Result<ExitCode> {
                 std::thread::sleep(TOP_PERIOD);
                 continue;
             }
-        }
-        return Ok(ExitCode::SUCCESS);
+        };
+        return Ok(std::io::stdout().write_all(table.as_bytes())?);
     }
 }
 

@@ -73,6 +73,9 @@ fn an_operator_sees_who_runs_what() {
         assert_eq!(cells.lines().count(), 3, "{cells}");
     }
     cluster.stop().expect("it ends well");
+    // A folder may be used again.
+    let cluster = LocalCluster::start(&program, folder.path(), size, 100.0, &configuration);
+    cluster.expect("it starts again").stop().expect("it ends well");
     let said = failure(&mut command(&["ctl", "nodes", "--admin", "http://127.0.0.1:1"]));
     assert!(said.contains("asking http://127.0.0.1:1/status"), "{said}");
 }
