@@ -149,6 +149,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_lanes_cost_is_by_tick_and_by_entity_and_tick() {
+        let text = |ticks: u32, states: u32, cpu_us: u32, near: u32| {
+            format!(
+                "myriad_lane_lanes 2\nmyriad_lane_ticks_total {ticks}\nmyriad_lane_near_states_total {states}\n\
+                 myriad_lane_cpu_microseconds_total {cpu_us}\nmyriad_lane_near_bytes_total {near}\n\
+                 myriad_lane_frame_bytes_total {near}\n"
+            )
+        };
+        let before = Scrape::parse(&text(10, 1000, 500, 100));
+        let costs = Scrape::parse(&text(30, 5000, 4500, 16_100)).since(&before).lanes;
+        assert_eq!((costs.lanes, costs.cpu_us_per_tick), (2, 200.0));
+        assert_eq!(
+            (
+                costs.near_bytes_per_entity_tick,
+                costs.crowd_bytes_per_entity_tick
+            ),
+            (4.0, 0.0)
+        );
+        assert_eq!(before.since(&before).lanes.cpu_us_per_tick, 0.0);
+    }
+
+    #[test]
     fn stages_ticks_and_overruns_are_those_since_the_first_look() {
         let text = |sum: f64, counts: [u32; 3], overruns: u32| {
             format!(

@@ -265,6 +265,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cluster_costs_is_asked_where_it_is_measured() {
+        let (handoff, frame) = ("cluster --case handoff", "cluster --case frame-bytes");
+        assert_eq!(bound(handoff, "handoffs_per_cpu_s"), Some(Bound::Least(5000.0)));
+        assert_eq!(bound(frame, "near_bytes"), Some(Bound::Most(6.0)));
+        for other in ["cluster --case wander", "cluster --case lane-cost"] {
+            assert_eq!(bound(other, "handoffs_per_cpu_s"), None, "{other}");
+            assert_eq!(bound(other, "near_bytes"), None, "{other}");
+        }
+        let limits = limits(&plan(handoff).expect(handoff));
+        let limit = limits.iter().find(|limit| limit.name == "handoffs_per_cpu_s");
+        let report = |count| json!({"handoffs": {"count": count}, "cpu_s": {"server": 2.0}});
+        let passes = |count| limit.expect("just found").check(&report(count)).passed;
+        assert!(passes(10_000) && !passes(9_999));
+    }
+
+    #[test]
     fn only_a_dense_spread_may_tell_an_edge_after_its_tick() {
         let judged = |line| {
             let mut verdict = Verdict {
