@@ -8,6 +8,8 @@ pub use myriad_client::quic::ServerTrust as Trust;
 use serde::Serialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A node's admin HTTP.
@@ -42,6 +44,36 @@ pub enum Plant {
     Double,
 }
 
+/// Something that goes on while a run measures, and ends the measurement.
+#[derive(Debug, Default)]
+pub struct Activity {
+    begun: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Activity {
+    /// Whether the measurement has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether it is over, or never comes.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Ends the measurement.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+}
+
 /// What a run of bots is asked to do.
 #[derive(Clone, Debug)]
 pub struct BotsOptions {
@@ -65,6 +97,8 @@ pub struct BotsOptions {
     pub hz: Option<f64>,
     /// How long is measured, from when all have joined.
     pub seconds: f64,
+    /// Ends the measurement before that, if there is one.
+    pub activity: Option<Arc<Activity>>,
     /// How long the clients may take to join. Whoever has not joined by then is lost.
     pub join_allowance: Duration,
     /// How long everybody walks after the last join before the measurement starts.
@@ -117,6 +151,7 @@ impl BotsOptions {
             clients: 100,
             hz: None,
             seconds: 20.0,
+            activity: None,
             join_allowance: Duration::from_secs(20),
             warmup: Duration::from_secs(3),
             seed: 1,

@@ -135,7 +135,12 @@ fn drive(options: BotsOptions, progress: &Progress, is_given_up: &AtomicBool) ->
     let before = watch.begin_measuring();
     let began = Instant::now();
     let measure = Duration::from_secs_f64(shared.options.seconds);
-    watch.phase(Phase::Measuring, measure, || false)?;
+    let activity = shared.options.activity.clone();
+    if let Some(activity) = &activity {
+        activity.begin();
+    }
+    let is_over = || activity.as_ref().is_some_and(|activity| activity.is_over());
+    watch.phase(Phase::Measuring, measure, is_over)?;
     let seconds = began.elapsed().as_secs_f64();
     let after = spent(&shared);
     let trace = shared.end_measuring();

@@ -129,7 +129,7 @@ impl Truth {
             return self.handle_whole(told.clock, told.tick, &[(teller.number, told)]);
         }
         let done = self.ring.back().map(|last| last.tick);
-        if teller.is_new {
+        if teller.is_missed {
             // What was there without this lane was not the truth.
             self.ring.clear();
         }
@@ -393,6 +393,7 @@ pub(crate) mod tests {
             departing: Vec::new(),
             changes: Vec::new(),
             events: 0,
+            is_over: false,
         }
     }
 

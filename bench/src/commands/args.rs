@@ -1,5 +1,6 @@
 //! What can be asked of `myriad-bench crowd` and `spread`, and the server's configuration that follows from it.
 
+use super::relayout::Relayout;
 use crate::cluster::ClusterSize;
 use crate::motion::MotionKind;
 use crate::options::{BotsOptions, DEFAULT_CLIENTS_PER_SOCKET, Decode, Plant};
@@ -197,6 +198,8 @@ pub(super) struct Plan {
     pub(super) game: Option<&'static str>,
     /// What frames are made of is judged.
     pub(super) frame_bytes: bool,
+    /// What becomes of the space's lanes while it is measured.
+    pub(super) relayout: Option<Relayout>,
 }
 
 impl Plan {
@@ -242,6 +245,7 @@ impl Plan {
             cluster: None,
             game: None,
             frame_bytes: false,
+            relayout: None,
         };
         plan.checked()
     }
@@ -273,6 +277,7 @@ impl Plan {
             cluster: None,
             game: None,
             frame_bytes: false,
+            relayout: None,
         };
         plan.checked()
     }

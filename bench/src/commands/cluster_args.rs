@@ -1,6 +1,7 @@
 //! What can be asked of `myriad-bench cluster`.
 
 use super::args::{CROWD_M, Cut, Plan, RunArgs, SPREAD_SIDES_M, SpreadArgs, Views};
+use super::relayout::{self, Relayout};
 use crate::cluster::{CELLS_MAX, ClusterSize};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -8,7 +9,9 @@ use clap::{Args, ValueEnum};
 /// Side of the square of `cluster --case handoff`, and how far avatars see there, in metres.
 const HANDOFF_SIDE_M: f64 = 400.0;
 const HANDOFF_RADIUS_M: f64 = 5.0;
-/// Its game.
+/// How long a round of `cluster --case split` or `move` may take, in seconds.
+const ROUND_S: f64 = 30.0;
+/// The game of the shuttles.
 const SHUTTLE: &str = include_str!("../../scripts/shuttle/main.luau");
 /// `myriad-bench cluster`: one world on many processes.
 #[derive(Clone, Debug, Args)]
@@ -24,6 +27,12 @@ Examples:
   What a lane costs where 10,000 in one view are shared by 1, 2 and 4 of them
       myriad-bench cluster --case lane-cost --seconds 10
 
+  2,000 clients in one view whose cell gets two lanes, four, and one again, 20 times
+      myriad-bench cluster --case split --json split.json
+
+  A lane of 5,000 entities that moves to another node, 20 times
+      myriad-bench cluster --case move
+
   A small walk
       myriad-bench cluster --case wander --clients 200 --entities 2000 --side 600 --seconds 10")]
 pub struct ClusterArgs {
@@ -33,22 +42,27 @@ pub struct ClusterArgs {
     #[command(flatten)]
     pub(super) run: RunArgs,
     /// Real clients, each with its own connection, keys and login [default: 2000; handoff: 2, lane-cost and
-    /// frame-bytes: 20].
+    /// frame-bytes: 20, move: 200].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) clients: Option<u32>,
-    /// Entities in the square, the clients' avatars among them; the server moves the others [default: 20000; handoff:
-    /// 5000, lane-cost and frame-bytes: 10000].
+    /// Entities in the square, the clients' avatars among them; the server moves the others [default: 20000; handoff
+    /// and move: 5000, split: 4000, lane-cost and frame-bytes: 10000].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) entities: Option<u32>,
-    /// Side of the square in metres [default: 2000; handoff: 400, lane-cost and frame-bytes: 100].
+    /// Side of the square in metres [default: 2000; handoff: 400, all others but wander: 100].
     #[arg(long, value_name = "METRES")]
     pub(super) side: Option<f64>,
-    /// Nodes with lanes; the square is cut into as many rows and columns of cells [default: 3; handoff: 2].
+    /// Nodes with lanes; the square is cut into as many rows and columns of cells [default: 3; handoff: 2]. For
+    /// split and move, where the space is one cell: 2.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CELLS_MAX)))]
     pub(super) cells: Option<u32>,
-    /// Nodes that hold client connections [default: 2; handoff: 1].
+    /// Nodes that hold client connections [default: 2; handoff, split and move: 1].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub(super) gateways: Option<u32>,
+    /// How often the lanes are changed and back, or moved, in split and move; --seconds is then how long that may take at
+    /// most, at least 30 s a round.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
 }
 
 /// What `myriad-bench cluster` measures.
@@ -58,6 +72,10 @@ pub(super) enum ClusterCase {
     Wander,
     /// Shuttles with some 500 bytes of state go to and fro between two nodes: what a hand-off costs.
     Handoff,
+    /// A crowd in one view, whose lanes become two, four and one again.
+    Split,
+    /// A crowd in one view, whose lane moves from node to node.
+    Move,
     /// A walking crowd in one view on 1, 2 and 4 lanes: what each of the lanes costs.
     LaneCost,
     /// A walking crowd in one view: what its frames are made of.
@@ -71,6 +89,8 @@ impl Plan {
         let usual = match args.case {
             ClusterCase::Wander => (2_000, 20_000, SPREAD_SIDES_M.0, 3, 2),
             ClusterCase::Handoff => (2, 5_000, HANDOFF_SIDE_M, 2, 1),
+            ClusterCase::Split => (2_000, 4_000, CROWD_M.0, 2, 1),
+            ClusterCase::Move => (200, 5_000, CROWD_M.0, 2, 1),
             ClusterCase::LaneCost | ClusterCase::FrameBytes => (20, 10_000, CROWD_M.0, 1, 1),
         };
         let spread = SpreadArgs {
@@ -96,6 +116,24 @@ impl Plan {
                 game: Some(SHUTTLE),
                 ..plan
             },
+            ClusterCase::Split | ClusterCase::Move => {
+                let kind = match args.case {
+                    ClusterCase::Split => relayout::Kind::Split,
+                    _ => relayout::Kind::Move,
+                };
+                let rounds = args.rounds;
+                let mut run = plan.run.clone();
+                run.seconds = run.seconds.max(ROUND_S * f64::from(rounds));
+                // One cell, however many nodes there are.
+                run.config.push("space.cell_m=0.0".to_owned());
+                Self {
+                    radius_m: CROWD_M.1,
+                    views: Views::Crowd,
+                    relayout: Some(Relayout { kind, rounds }),
+                    run,
+                    ..plan
+                }
+            }
             // A few clients in a crowd, and all of it in one process: the lanes are what is looked at.
             ClusterCase::LaneCost | ClusterCase::FrameBytes => Self {
                 radius_m: CROWD_M.1,

@@ -9,7 +9,8 @@ pub mod cluster_args;
 mod lane_cost;
 mod limits;
 mod program;
-pub mod run;
+pub mod relayout;
+mod run;
 pub mod table;
 mod table_rows;
 

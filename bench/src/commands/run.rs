@@ -4,6 +4,7 @@ use crate::cluster::LocalCluster;
 use crate::commands::args::{self, CrowdArgs, Plan, SpreadArgs, Views};
 use crate::commands::cluster_args::{ClusterArgs, ClusterCase};
 use crate::commands::program::{self, Program};
+use crate::commands::relayout::{self, Changes};
 use crate::commands::{lane_cost, limits};
 use crate::html;
 use crate::relay::{Passage, Relay};
@@ -11,11 +12,12 @@ use crate::report::Report;
 use crate::server::{Configuration, Server};
 use crate::verdict::{Check, Verdict};
 use crate::{AdminServer, BotsOptions, Progress};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// Runs `myriad-bench crowd`: exit code 0 if everything is what it must be.
 ///
@@ -41,7 +43,11 @@ pub fn cluster(args: &ClusterArgs) -> Result<ExitCode> {
     let plan = Plan::cluster(args)?;
     match args.case {
         ClusterCase::LaneCost => lane_cost::run(&plan),
-        ClusterCase::Wander | ClusterCase::Handoff | ClusterCase::FrameBytes => run(&plan),
+        ClusterCase::Wander
+        | ClusterCase::Handoff
+        | ClusterCase::Split
+        | ClusterCase::Move
+        | ClusterCase::FrameBytes => run(&plan),
     }
 }
 
@@ -53,6 +59,9 @@ struct Recorded<'a> {
     /// What the relay did, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<Passage>,
+    /// What became of the lanes, if anything was to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<&'a Changes>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     edges: Option<Edges>,
     /// The server's configuration.
@@ -102,15 +111,34 @@ pub(super) fn measure(plan: &Plan) -> Result<(Report, Verdict)> {
         options.servers = relay.addresses().to_vec();
         options.one_gateway = true;
     }
+    let director = plan.relayout.map(|relayout| {
+        let activity = options.activity.insert(Arc::default());
+        relayout::start(relayout, options.truth.clone(), Arc::clone(activity))
+    });
+    let director = director.transpose()?;
     let report = bots(options)?;
     let passage = relay.map(Relay::stop).transpose()?;
-    let verdict = judged(plan, &report)?;
+    let mut verdict = judged(plan, &report)?;
+    let changes = match director.map(JoinHandle::join) {
+        Some(changes) => Some(changes.map_err(|_| anyhow!("the thread that changes the lanes panicked"))?),
+        None => None,
+    };
+    verdict.checks.extend(changes.iter().flat_map(Changes::checks));
     println!("{report}");
+    if let Some(changes) = &changes {
+        println!("{changes}");
+    }
     if let Some(passage) = passage {
         println!("{}", told(&passage));
     }
     println!("{verdict}");
-    record(plan, &report, passage, &verdict, configuration.text())?;
+    record(
+        plan,
+        &report,
+        (passage, changes.as_ref()),
+        &verdict,
+        configuration.text(),
+    )?;
     server.stop()?;
     Ok((report, verdict))
 }
@@ -187,7 +215,7 @@ fn judged(plan: &Plan, report: &Report) -> Result<Verdict> {
 fn record(
     plan: &Plan,
     report: &Report,
-    relay: Option<Passage>,
+    (relay, changes): (Option<Passage>, Option<&Changes>),
     verdict: &Verdict,
     server_configuration: String,
 ) -> Result<()> {
@@ -202,6 +230,7 @@ fn record(
     let recorded = Recorded {
         report,
         relay,
+        changes,
         edges,
         server_configuration,
         passed: verdict.passed(),
@@ -247,7 +276,7 @@ mod tests {
         let report = summary::report(summary::tests::found(&summary::tests::options()));
         let verdict = judged(&plan, &report).expect("a report");
         let relay = plan.weather.map(|_| Passage::default());
-        record(&plan, &report, relay, &verdict, "space.hz = 5.0\n".into()).expect("recorded");
+        record(&plan, &report, (relay, None), &verdict, "space.hz = 5.0\n".into()).expect("recorded");
         let read = |file| std::fs::read_to_string(file).expect("it was written");
         let json = serde_json::from_str(&read(file.clone())).expect("JSON");
         (json, read(file.with_extension("html")))

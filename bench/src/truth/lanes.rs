@@ -1,8 +1,9 @@
 //! The lanes of a trace: each tells its own part of a tick, when it comes to it, and the truth is all of them.
 //!
 //! The lanes of a space count the same ticks. So the truth of one is complete once every lane that has spoken has told
-//! it or a later one; until then it waits here. Which lanes there are nobody says: when one speaks for the first time,
-//! what was taken for complete before was not.
+//! it or a later one; until then it waits here. Which lanes there are nobody says: when one speaks for the first time and has
+//! somebody, what was taken for complete before was not. One that begins with nobody has been added, and nothing was missed;
+//! one that says that it is over is waited for no longer.
 
 use super::{BadTrace, REMEMBERED_S, TraceStats};
 use myriad_wire::truth::TruthTick;
@@ -29,6 +30,7 @@ pub(super) struct Lanes {
 struct LaneTrace {
     lane: LaneId,
     last: Tick,
+    is_over: bool,
     skipped_last: u64,
     /// Since [`Lanes::restart_stats`].
     skipped: u64,
@@ -38,8 +40,8 @@ struct LaneTrace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Teller {
     pub(super) number: u8,
-    /// It has not spoken before.
-    pub(super) is_new: bool,
+    /// It has not spoken before, and has somebody: what was told without it was not all.
+    pub(super) is_missed: bool,
 }
 
 impl Lanes {
@@ -61,12 +63,13 @@ impl Lanes {
             self.lanes.push(LaneTrace {
                 lane: told.lane,
                 last: told.tick,
+                is_over: told.is_over,
                 skipped_last: told.skipped_ticks,
                 skipped: 0,
             });
             return Ok(Some(Teller {
                 number: (self.lanes.len() - 1) as u8,
-                is_new: true,
+                is_missed: !told.entities.is_empty(),
             }));
         };
         let lane = &mut self.lanes[number];
@@ -81,9 +84,10 @@ impl Lanes {
         stats.skipped = stats.skipped.max(lane.skipped);
         lane.skipped_last = told.skipped_ticks;
         lane.last = told.tick;
+        lane.is_over = told.is_over;
         Ok(Some(Teller {
             number: number as u8,
-            is_new: false,
+            is_missed: false,
         }))
     }
 
@@ -92,8 +96,8 @@ impl Lanes {
         let part = (number, told.clone());
         self.waiting.entry(told.tick).or_default().push(part);
         if self.waiting.len() as u64 > told.clock.ticks_in(REMEMBERED_S) {
-            let silent = self.lanes.iter().min_by_key(|lane| lane.last);
-            let silent = silent.expect("a lane has told something").lane;
+            let silent = self.expected().min_by_key(|lane| lane.last);
+            let silent = silent.expect("who is over had the last word").lane;
             return Err(BadTrace(format!(
                 "lane {silent} has told nothing for {REMEMBERED_S} s"
             )));
@@ -103,9 +107,14 @@ impl Lanes {
 
     /// The earliest tick that waits, if it is complete.
     pub(super) fn poll(&mut self) -> Option<(Tick, Parts<TruthTick>)> {
-        let through = self.lanes.iter().map(|lane| lane.last).min()?;
+        let through = self.expected().map(|lane| lane.last).min()?;
         let first = self.waiting.first_entry()?;
         (*first.key() <= through).then(|| first.remove_entry())
+    }
+
+    /// Those that are waited for.
+    fn expected(&self) -> impl Iterator<Item = &LaneTrace> {
+        self.lanes.iter().filter(|lane| !lane.is_over)
     }
 
     /// Counts anew.
@@ -188,6 +197,35 @@ mod tests {
         let bad = (7..200).find_map(|tick| truth.handle_tick(&part(1, tick, &[0, 1]), 0).err());
         let bad = bad.expect("it does not wait for ever").0;
         assert_eq!(bad, "lane 2 has told nothing for 8 s");
+    }
+
+    #[test]
+    fn a_lane_that_is_added_takes_nothing_back_and_one_that_is_over_is_not_waited_for() {
+        let mut truth = truth(&begun());
+        truth.handle_tick(&part(3, 7, &[]), 0).expect("good");
+        truth
+            .handle_tick(&departing(part(1, 7, &[0, 1]), 1), 0)
+            .expect("good");
+        truth.handle_tick(&part(2, 7, &[2]), 0).expect("good");
+        for part in [part(1, 8, &[0]), part(2, 8, &[2]), part(3, 8, &[1])] {
+            truth.handle_tick(&part, 0).expect("good");
+        }
+        let all = vec![0, 1, 2];
+        assert_eq!(
+            alive(&truth),
+            [(6, all.clone()), (7, all.clone()), (8, all.clone())]
+        );
+        let mut last = part(2, 9, &[]);
+        last.is_over = true;
+        for part in [last, part(1, 9, &[0, 2]), part(3, 9, &[1])] {
+            truth.handle_tick(&part, 0).expect("good");
+        }
+        for tick in 10..12 {
+            truth.handle_tick(&part(1, tick, &[0, 2]), 0).expect("good");
+            truth.handle_tick(&part(3, tick, &[1]), 0).expect("good");
+        }
+        assert_eq!(alive(&truth).last(), Some(&(11, all)));
+        assert_eq!((truth.stats.handoffs.lost, truth.stats.handoffs.doubled), (0, 0));
     }
 
     #[test]

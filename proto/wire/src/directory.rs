@@ -39,11 +39,29 @@ pub struct LaneClaim {
     pub epoch: LaneEpoch,
 }
 
+/// What a lane is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Duty {
+    /// It has been added and takes nobody yet: it starts, and waits until those who read lanes read it.
+    Opening,
+    /// It takes its part of what its cell has.
+    #[default]
+    Serving,
+    /// It hands off all that it has, and ends when it has nothing.
+    Retiring,
+}
+
 /// A lane, and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct LaneRecord {
-    /// The lane.
+    /// The lane. A number is never given to another.
     pub lane: LaneId,
+    /// The number of its cell.
+    pub cell: u32,
+    /// What it is there for.
+    pub duty: Duty,
+    /// The lane that retires when this one begins to serve.
+    pub replaces: Option<LaneId>,
     /// The name of the node that is to run it.
     pub node: String,
     /// The claim that stands, once there was one.
@@ -57,8 +75,55 @@ pub struct ClusterView {
     pub revision: u64,
     /// The nodes that are there, ascending by name.
     pub nodes: Vec<NodeRecord>,
-    /// The lanes that have a place, ascending.
+    /// The version of the layout: which lanes there are, and what each is there for. Rises with every change of that; zero
+    /// before there are lanes.
+    pub layout: u64,
+    /// The lanes, ascending.
     pub lanes: Vec<LaneRecord>,
+}
+
+/// How the lanes of a space are to change. Whether it may be is the layout's to say.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum LayoutChange {
+    /// The space gets its first lanes. Of no effect if it has lanes of as many cells and as many per cell.
+    Found {
+        /// How many cells there are.
+        cells: u32,
+        /// How many lanes each gets.
+        lanes_per_cell: u32,
+        /// The names of the nodes that run them.
+        nodes: Vec<String>,
+    },
+    /// A cell gets one lane more.
+    Split {
+        /// The number of the cell.
+        cell: u32,
+        /// The name of the node that is to run it.
+        node: String,
+    },
+    /// A lane hands all that it has to the other lanes of its cell, and ends.
+    Merge(LaneId),
+    /// Another node gets a lane of the same cell, which takes all that this one has.
+    Move {
+        /// The lane.
+        lane: LaneId,
+        /// The name of the node.
+        node: String,
+    },
+    /// A lane that opened begins to serve. Said by who runs it.
+    Serve {
+        /// The lane.
+        lane: LaneId,
+        /// Of its claim.
+        epoch: LaneEpoch,
+    },
+    /// A lane that retired has nothing any more. Said by who runs it.
+    End {
+        /// The lane.
+        lane: LaneId,
+        /// Of its claim.
+        epoch: LaneEpoch,
+    },
 }
 
 /// One question to the directory.
@@ -68,8 +133,8 @@ pub enum DirectoryRequest {
     Announce(NodeRecord),
     /// The node in this incarnation goes.
     Withdraw(Incarnation),
-    /// These lanes have their place at these nodes from now on.
-    Place(Vec<(LaneId, String)>),
+    /// The lanes of the space are to change.
+    Change(LayoutChange),
     /// The node in this incarnation takes a lane over.
     Claim {
         /// The lane.

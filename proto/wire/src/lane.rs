@@ -14,6 +14,13 @@
 //!   real, last frame ──Commit──►               real, first frame one tick later
 //! ```
 //! The source gives its authority up before the commit leaves. It may [`Parcel::Withdraw`] an offer until then.
+//!
+//! # Homes
+//!
+//! Each account has a home lane ([`home_lane`]), which is asked for its avatar by whoever does not know better. When the
+//! lanes of a space change, so do some homes. Each lane then tells the new home lanes of the avatars that it has or has
+//! handed on, and after that every lane that it goes by the new layout ([`Parcel::Adopted`]). A lane that has not been told
+//! so by all others brings nobody into the world: some lane may have that avatar.
 
 use crate::codec::{CodecError, decode};
 use crate::fabric::{Detach, SessionCommand};
@@ -38,6 +45,8 @@ pub struct LaneMessage {
     pub taken: u64,
     /// The sender has parcels that it does not know to be taken, and waits for an answer.
     pub asks: bool,
+    /// How many entities the sender has or keeps room for, less those that it has offered to others.
+    pub load: u32,
     /// The number of the first of `parcels`.
     pub first: u64,
     /// What the sender has for the receiver.
@@ -69,14 +78,16 @@ pub enum Parcel {
     Commit(Box<Transfer>),
     /// The life with this name, given by the receiver, is over.
     Freed(EntityName),
-    /// To the home lane of an account: its avatar is here.
+    /// To the home lane of an account: where its avatar is.
     AvatarHere(AvatarPlace),
-    /// To the home lane of an account: its avatar was here, and is in no lane any more.
+    /// To the home lane of an account: its avatar was there, and is in no lane any more.
     AvatarGone(AvatarPlace),
     /// From the home lane of an account, to a lane that handed its avatar on: sessions are not sent there any more.
     AvatarKnown(AvatarPlace),
     /// A session that the receiver has, or is about to have, is over.
     Detach(Detach),
+    /// The sender goes by the layout of this version, and has told the receiver of every avatar whose home it is by that.
+    Adopted(u64),
 }
 
 /// Why an offer was refused.
@@ -84,11 +95,12 @@ pub enum Parcel {
 pub enum Refusal {
     /// There is no room.
     Full,
-    /// The lane is stopping.
+    /// The lane is stopping, or is to be empty.
     Draining,
 }
 
-/// Where an account's avatar is. Of two the one with the higher epoch, (era, hop), is the later.
+/// Where an account's avatar is. Of two the one with the higher epoch, (era, hop), is the later. Of an avatar that storage
+/// is still asked for, entity and epoch are zero.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct AvatarPlace {
     /// Whose.
@@ -99,8 +111,41 @@ pub struct AvatarPlace {
     pub era: LaneEpoch,
     /// How often it has been handed off in that era.
     pub hop: Hop,
-    /// The lane that had it before; the lane itself if none had.
+    /// The lane that has it.
+    pub at: LaneId,
+    /// The lane that handed it over to that one, if it is to hear that the home lane knows so; else the same lane.
     pub from: LaneId,
+    /// The version of the layout by which the receiver is its home lane.
+    pub layout: u64,
+}
+
+/// The home lane of an account among the `lanes` of a space that serve: the same for everybody who asks. When one comes or
+/// goes, only the accounts that it has or had change theirs (rendezvous hashing).
+///
+/// # Panics
+/// If there are none.
+#[must_use]
+pub fn home_lane(account: &str, lanes: impl IntoIterator<Item = LaneId>) -> LaneId {
+    // FNV-1a, written out because it must never change with a library.
+    let hash = account.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    lane_by_weight(hash, lanes).expect("a space has a lane that serves")
+}
+
+/// Which of `lanes` a hash falls to, if there are any: they get even shares, and when one is added, only what falls to that
+/// one changes (rendezvous hashing).
+#[must_use]
+pub fn lane_by_weight(hash: u64, lanes: impl IntoIterator<Item = LaneId>) -> Option<LaneId> {
+    let weight = |lane: &LaneId| mix(hash ^ mix(u64::from(lane.0)));
+    lanes.into_iter().max_by_key(weight)
+}
+
+/// Spreads all bits of a number over all bits (the finaliser of MurmurHash3).
+fn mix(mut v: u64) -> u64 {
+    v = (v ^ v >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    v = (v ^ v >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    v ^ v >> 33
 }
 
 /// An entity on its way from lane to lane: all that there is of it.
@@ -154,6 +199,8 @@ pub struct AvatarTransfer {
     pub session: Option<SessionTransfer>,
     /// The last session that was detached, which may come back.
     pub detached: Option<SessionTransfer>,
+    /// The last sessions that newer ones replaced, oldest first.
+    pub replaced: Vec<SessionId>,
     /// Since when it has been without a session.
     pub detached_since: Tick,
     /// The player said goodbye.

@@ -21,7 +21,7 @@ use bincode::{Decode, Encode};
 use bytes::{Buf, Bytes};
 
 /// The version of these messages and of those in [`crate::fabric`]: both ends must speak the same.
-pub const NODE_VERSION: u16 = 3;
+pub const NODE_VERSION: u16 = 4;
 /// Longest name of a node, in bytes. A name is a DNS name, since it stands in the node's certificate.
 pub const NODE_NAME_BYTES_MAX: usize = 63;
 /// Most roles that one node hosts.
@@ -284,7 +284,7 @@ mod tests {
         };
         let mut out = Vec::new();
         frame_hello(NODE_VERSION, &hello, &mut out);
-        check(&out, b"\x07\0\0\0\x01\x03\0\x02g1\x01", &NodeFrame::Hello(hello));
+        check(&out, b"\x07\0\0\0\x01\x04\0\x02g1\x01", &NodeFrame::Hello(hello));
 
         let welcome = NodeWelcome {
             name: "c".into(),

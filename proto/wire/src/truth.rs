@@ -26,6 +26,8 @@ pub struct TruthTick {
     pub changes: Vec<(EntityId, PropertyList)>,
     /// How many events were emitted in this tick.
     pub events: u32,
+    /// The lane has retired: it has nobody, and gets nobody any more.
+    pub is_over: bool,
 }
 
 /// One entity's truth.

@@ -36,6 +36,8 @@ pub struct Channel {
     is_neighbour: bool,
     /// Something came that must be answered.
     owes_answer: bool,
+    /// What the other lane said last of its load, in its present life.
+    load: Option<u32>,
 }
 
 /// What came of a message.
@@ -65,7 +67,14 @@ impl Channel {
             taken: 0,
             is_neighbour,
             owes_answer: false,
+            load: None,
         }
+    }
+
+    /// The other lane's load, once it has said so in its present life.
+    #[must_use]
+    pub fn load(&self) -> Option<u32> {
+        self.load
     }
 
     /// The other lane's epoch; zero before it was heard.
@@ -114,6 +123,7 @@ impl Channel {
         if message.epoch > self.peer {
             self.renew(message.epoch, &mut arrived);
         }
+        self.load = Some(message.load);
         if message.to_epoch != self.epoch {
             self.owes_answer = true;
             return Ok(arrived);
@@ -129,6 +139,7 @@ impl Channel {
             arrived.returned = self.outbox.drain(..).collect();
         }
         self.peer = epoch;
+        self.load = None;
         (self.first, self.sent, self.taken) = (1, 0, 0);
     }
 
@@ -156,8 +167,8 @@ impl Channel {
         }
     }
 
-    /// What is to be sent in this tick, if anything.
-    pub fn poll(&mut self) -> Option<(LinkHeader, Bytes)> {
+    /// What is to be sent in this tick, if anything; `load` is this lane's.
+    pub fn poll(&mut self, load: u32) -> Option<(LinkHeader, Bytes)> {
         let asks = !self.outbox.is_empty();
         if !asks && !self.is_neighbour && !std::mem::take(&mut self.owes_answer) {
             return None;
@@ -173,7 +184,7 @@ impl Channel {
                 .saturating_sub(skipped)
                 .min(PARCELS_PER_MESSAGE_MAX)
         };
-        let fields = (self.epoch, self.peer, self.taken, asks, first, count as u64);
+        let fields = (self.epoch, self.peer, self.taken, asks, load, first, count as u64);
         let mut body = Vec::new();
         encode_into(&fields, &mut body);
         for parcel in self.outbox.iter().skip(skipped).take(count) {
@@ -204,11 +215,12 @@ mod tests {
             to_epoch: LaneEpoch(9),
             taken: 4,
             asks: true,
+            load: 40,
             first: 1,
             parcels: vec![Parcel::Offer(EntityId(7)), Parcel::Accept(EntityId(8))],
         };
         assert_eq!(
-            channel.poll().expect("something to say").1,
+            channel.poll(40).expect("something to say").1,
             codec::encode(&message)
         );
     }
@@ -223,7 +235,7 @@ mod tests {
         let mut said = 0;
         for _ in 0..20 {
             for from in 0..2 {
-                if let Some((header, body)) = ends[from].poll() {
+                if let Some((header, body)) = ends[from].poll(0) {
                     said += 1;
                     ends[1 - from].handle(header, &body).expect("sound");
                 }
@@ -231,7 +243,7 @@ mod tests {
         }
         assert_eq!(ends[0].waiting(), 0);
         assert!(said < 8, "{said} messages for one parcel");
-        assert!(ends[0].poll().is_none() && ends[1].poll().is_none());
+        assert!(ends[0].poll(0).is_none() && ends[1].poll(0).is_none());
     }
 
     #[test]
@@ -239,7 +251,7 @@ mod tests {
         let mut channel = Channel::new(Incarnation(1), A, true);
         let peer = |epoch| {
             let mut peer = Channel::new(Incarnation(epoch as u32), LaneEpoch(epoch), true);
-            peer.poll().expect("a neighbour speaks")
+            peer.poll(0).expect("a neighbour speaks")
         };
         let (old, new) = (peer(5), peer(6));
         assert!(channel.handle(old.0, &[255; 9]).is_err());
@@ -319,7 +331,7 @@ mod tests {
                         pair.owed[end].push(pair.pushed);
                     }
                     Step::Tick { end, late, times } => {
-                        let (header, body) = pair.ends[end].poll().expect("a neighbour speaks");
+                        let (header, body) = pair.ends[end].poll(0).expect("a neighbour speaks");
                         for copy in 0..times {
                             flying.push((late + copy, 1 - end, header, body.clone()));
                         }

@@ -43,6 +43,12 @@ impl Offers {
         self.by_entity.is_empty()
     }
 
+    /// How many are under way to a lane.
+    #[must_use]
+    pub fn count_to(&self, lane: LaneId) -> usize {
+        self.by_entity.values().filter(|offer| offer.to == lane).count()
+    }
+
     /// To whom the entity is offered.
     #[must_use]
     pub fn to(&self, entity: EntityId) -> Option<LaneId> {

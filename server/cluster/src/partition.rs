@@ -1,5 +1,7 @@
 //! The grid of cells, and which lanes each has.
 
+use myriad_wire::directory::Duty;
+use myriad_wire::lane::{home_lane, lane_by_weight};
 use myriad_wire::{EntityId, LaneId, Pos};
 use std::collections::BTreeMap;
 
@@ -9,7 +11,8 @@ pub struct Cell(pub u32);
 
 /// How a space is cut: a grid of square cells, each of which has one or more lanes.
 ///
-/// Every position belongs to exactly one cell; what lies beyond the outer cells belongs to the nearest of them.
+/// Every position belongs to exactly one cell; what lies beyond the outer cells belongs to the nearest of them. The grid
+/// stays; lanes come and go, and each such change is another version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Lowest corner: x and z, in position units.
@@ -18,9 +21,18 @@ pub struct Partition {
     side: u32,
     columns: u32,
     rows: u32,
-    /// By cell, ascending. None is empty.
-    lanes: Vec<Vec<LaneId>>,
-    cells: BTreeMap<LaneId, Cell>,
+    version: u64,
+    lanes: BTreeMap<LaneId, (Cell, Duty)>,
+    /// By cell, ascending.
+    by_cell: Vec<CellLanes>,
+}
+
+/// The lanes of a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CellLanes {
+    all: Vec<LaneId>,
+    /// Of those. There is at least one.
+    serving: Vec<LaneId>,
 }
 
 /// The ground of a lane: its cell as numbers, and its place among the cell's lanes.
@@ -30,9 +42,9 @@ pub struct Ground {
     pub low: [i64; 2],
     /// Highest x and z; they belong to the next cell.
     pub high: [i64; 2],
-    /// Which of the cell's lanes it is, from 0.
+    /// Which of the cell's serving lanes it is, from 0.
     pub lane: u32,
-    /// How many lanes the cell has.
+    /// How many lanes serve the cell.
     pub lanes: u32,
 }
 
@@ -45,6 +57,10 @@ pub enum PartitionError {
     NoLanes,
     /// More lanes than a space may have.
     TooManyLanes(u64),
+    /// A lane of a cell that there is not.
+    NoCell(Cell),
+    /// A cell that no lane serves.
+    Unserved(Cell),
 }
 
 /// Most lanes of a space, as many as a gateway follows: it has 256 handles for those who give names, and lanes that
@@ -61,6 +77,8 @@ impl std::fmt::Display for PartitionError {
             Self::TooManyLanes(lanes) => {
                 write!(f, "the space would have {lanes} lanes; there may be {LANES_MAX}")
             }
+            Self::NoCell(Cell(cell)) => write!(f, "there is no cell {cell}"),
+            Self::Unserved(Cell(cell)) => write!(f, "no lane serves cell {cell}"),
         }
     }
 }
@@ -97,41 +115,88 @@ impl Partition {
         if all > LANES_MAX {
             return Err(PartitionError::TooManyLanes(all));
         }
-        let first = |cell: u32| cell * lanes_per_cell + 1;
-        let lanes: Vec<Vec<LaneId>> = (0..(columns * rows) as u32)
-            .map(|cell| (first(cell)..first(cell + 1)).map(LaneId).collect())
-            .collect();
-        let cells = (0..)
-            .map(Cell)
-            .zip(&lanes)
-            .flat_map(|(cell, lanes)| lanes.iter().map(move |lane| (*lane, cell)))
-            .collect();
-        Ok(Self {
+        let grid = Self {
             corner: [bounds_min.x, bounds_min.z],
             side,
             columns: columns as u32,
             rows: rows as u32,
-            lanes,
-            cells,
-        })
+            version: 0,
+            lanes: BTreeMap::new(),
+            by_cell: Vec::new(),
+        };
+        let lanes =
+            (0..all as u32).map(|lane| (LaneId(lane + 1), Cell(lane / lanes_per_cell), Duty::Serving));
+        grid.with_lanes(0, lanes)
     }
 
     /// One cell with one lane, which has everything.
     #[must_use]
     pub fn whole(lane: LaneId) -> Self {
-        Self {
+        let grid = Self {
             corner: [i32::MIN; 2],
             side: u32::MAX,
             columns: 1,
             rows: 1,
-            lanes: vec![vec![lane]],
-            cells: BTreeMap::from([(lane, Cell(0))]),
+            version: 0,
+            lanes: BTreeMap::new(),
+            by_cell: Vec::new(),
+        };
+        let lanes = [(lane, Cell(0), Duty::Serving)];
+        grid.with_lanes(0, lanes).expect("its cell has a lane")
+    }
+
+    /// The same grid with these lanes.
+    ///
+    /// # Errors
+    /// If there are too many, one is of a cell that there is not, or a cell has none that serves.
+    pub fn with_lanes(
+        &self,
+        version: u64,
+        lanes: impl IntoIterator<Item = (LaneId, Cell, Duty)>,
+    ) -> Result<Self, PartitionError> {
+        let lanes: BTreeMap<LaneId, (Cell, Duty)> = lanes
+            .into_iter()
+            .map(|(lane, cell, duty)| (lane, (cell, duty)))
+            .collect();
+        if lanes.len() as u64 > LANES_MAX {
+            return Err(PartitionError::TooManyLanes(lanes.len() as u64));
         }
+        let mut by_cell = vec![CellLanes::default(); (self.columns * self.rows) as usize];
+        for (lane, (cell, duty)) in &lanes {
+            let of = by_cell
+                .get_mut(cell.0 as usize)
+                .ok_or(PartitionError::NoCell(*cell))?;
+            of.all.push(*lane);
+            if *duty == Duty::Serving {
+                of.serving.push(*lane);
+            }
+        }
+        if let Some(cell) = by_cell.iter().position(|of| of.serving.is_empty()) {
+            return Err(PartitionError::Unserved(Cell(cell as u32)));
+        }
+        Ok(Self {
+            version,
+            lanes,
+            by_cell,
+            ..self.clone()
+        })
+    }
+
+    /// Which version of the layout this is.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// All lanes, ascending.
     pub fn lanes(&self) -> impl Iterator<Item = LaneId> {
-        self.cells.keys().copied()
+        self.lanes.keys().copied()
+    }
+
+    /// How many cells there are.
+    #[must_use]
+    pub fn cells(&self) -> u32 {
+        self.columns * self.rows
     }
 
     /// How many columns and rows of cells there are.
@@ -155,7 +220,13 @@ impl Partition {
     /// The cell of a lane, if the lane is of this space.
     #[must_use]
     pub fn cell_of(&self, lane: LaneId) -> Option<Cell> {
-        self.cells.get(&lane).copied()
+        self.lanes.get(&lane).map(|(cell, _)| *cell)
+    }
+
+    /// What a lane is there for, if the lane is of this space.
+    #[must_use]
+    pub fn duty_of(&self, lane: LaneId) -> Option<Duty> {
+        self.lanes.get(&lane).map(|(_, duty)| *duty)
     }
 
     /// Lowest and highest corner of a cell, x and z, in position units. The highest belongs to the next one.
@@ -165,7 +236,7 @@ impl Partition {
     #[must_use]
     pub fn corners(&self, cell: Cell) -> [[i64; 2]; 2] {
         assert!(
-            (cell.0 as usize) < self.lanes.len(),
+            (cell.0 as usize) < self.by_cell.len(),
             "{cell:?} is no cell of this space"
         );
         let low = [cell.0 % self.columns, cell.0 / self.columns];
@@ -177,11 +248,12 @@ impl Partition {
         ]
     }
 
-    /// The ground of a lane, if the lane is of this space.
+    /// The ground of a lane that serves; `None` of any other.
     #[must_use]
     pub fn ground_of(&self, lane: LaneId) -> Option<Ground> {
         let cell = self.cell_of(lane)?;
-        let lanes = self.lanes_of(cell);
+        let lanes = self.serving(cell);
+        let place = lanes.binary_search(&lane).ok()?;
         let [mut low, mut high] = self.corners(cell);
         let index = [cell.0 % self.columns, cell.0 / self.columns];
         let count = [self.columns, self.rows];
@@ -193,7 +265,6 @@ impl Partition {
                 high[axis] = i64::MAX;
             }
         }
-        let place = lanes.binary_search(&lane).expect("a lane of its own cell");
         Some(Ground {
             low,
             high,
@@ -221,33 +292,36 @@ impl Partition {
             })
     }
 
-    /// The lanes of a cell, ascending.
+    /// The lanes that serve a cell, ascending.
     ///
     /// # Panics
     /// If there is no such cell.
     #[must_use]
-    pub fn lanes_of(&self, cell: Cell) -> &[LaneId] {
-        &self.lanes[cell.0 as usize]
+    pub fn serving(&self, cell: Cell) -> &[LaneId] {
+        &self.by_cell[cell.0 as usize].serving
     }
 
-    /// Which of a cell's lanes an entity that comes there belongs to. It spreads them evenly, and when a lane is added
-    /// only those that go to it change theirs (rendezvous hashing).
+    /// Which of the lanes that serve a cell an entity that comes there from another belongs to. It spreads them evenly, and
+    /// when a lane is added only those that go to it change theirs.
     ///
     /// # Panics
     /// If there is no such cell.
     #[must_use]
     pub fn lane_for(&self, cell: Cell, entity: EntityId) -> LaneId {
-        let weight = |lane: &LaneId| mix(entity.0 ^ mix(u64::from(lane.0)));
-        let lanes = self.lanes_of(cell).iter().copied();
-        lanes.max_by_key(weight).expect("no cell is without a lane")
+        let lane = lane_by_weight(entity.0, self.serving(cell).iter().copied());
+        lane.expect("every cell is served")
+    }
+
+    /// The lanes that accounts may have their home at, ascending.
+    pub fn homes(&self) -> impl Iterator<Item = LaneId> {
+        let serves = |(lane, (_, duty)): (&LaneId, &(Cell, Duty))| (*duty == Duty::Serving).then_some(*lane);
+        self.lanes.iter().filter_map(serves)
     }
 
     /// The lane where an account's avatar is looked for first: the same for everybody who asks.
     #[must_use]
     pub fn home_of(&self, account: &str) -> LaneId {
-        home_lane(account, self.cells.len(), |index| {
-            *self.cells.keys().nth(index).expect("an index below the length")
-        })
+        home_lane(account, self.homes())
     }
 
     /// The other lanes of a lane's cell and those of the eight cells around it, ascending; none if the lane is not of
@@ -261,28 +335,12 @@ impl Partition {
         let around = |at: u32, count: u32| at.saturating_sub(1)..=(at + 1).min(count - 1);
         let mut near: Vec<LaneId> = around(row, self.rows)
             .flat_map(|row| around(column, self.columns).map(move |column| row * self.columns + column))
-            .flat_map(|cell| self.lanes[cell as usize].iter().copied())
+            .flat_map(|cell| self.by_cell[cell as usize].all.iter().copied())
             .filter(|other| *other != lane)
             .collect();
         near.sort_unstable();
         near
     }
-}
-
-/// Chooses one of `count` lanes, given by `lane`, as the home of an account.
-fn home_lane(account: &str, count: usize, lane: impl Fn(usize) -> LaneId) -> LaneId {
-    // FNV-1a, written out because it must never change with a library.
-    let hash = account.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    lane((hash % count as u64) as usize)
-}
-
-/// Spreads all bits of a number over all bits (the finaliser of MurmurHash3).
-fn mix(mut v: u64) -> u64 {
-    v = (v ^ v >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    v = (v ^ v >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    v ^ v >> 33
 }
 
 #[cfg(test)]
@@ -344,6 +402,58 @@ mod tests {
         assert!(
             shares[1..].iter().all(|share| (9_500..10_500).contains(share)),
             "{shares:?}"
+        );
+    }
+
+    #[test]
+    fn lanes_come_and_go_and_only_those_that_serve_get_something() {
+        let two = Partition::grid(at(0, 0), at(20, 10), 10, 1).expect("two cells");
+        assert_eq!((two.version(), two.cells()), (0, 2));
+        let (west, east) = (Cell(0), Cell(1));
+        let lanes = [
+            (LaneId(1), west, Duty::Retiring),
+            (LaneId(2), east, Duty::Serving),
+            (LaneId(3), west, Duty::Serving),
+            (LaneId(4), east, Duty::Opening),
+        ];
+        let cut = two.with_lanes(7, lanes).expect("both are served");
+        assert_eq!((cut.version(), cut.lanes().count()), (7, 4));
+        assert_eq!(
+            (cut.serving(west), cut.serving(east)),
+            (&[LaneId(3)][..], &[LaneId(2)][..])
+        );
+        assert!(cut.homes().eq([LaneId(2), LaneId(3)]));
+        assert_eq!(cut.neighbours(LaneId(4)), [1, 2, 3].map(LaneId));
+        assert_eq!(cut.duty_of(LaneId(1)), Some(Duty::Retiring));
+        assert_eq!(cut.ground_of(LaneId(1)), None, "it gets nothing");
+        let ground = cut.ground_of(LaneId(3)).expect("it serves");
+        assert_eq!((ground.lane, ground.lanes), (0, 1));
+        for entity in 0..50 {
+            assert_eq!(cut.lane_for(west, EntityId(entity)), LaneId(3));
+        }
+        let refused = |lanes: &[(LaneId, Cell, Duty)]| two.with_lanes(8, lanes.iter().copied()).unwrap_err();
+        assert_eq!(refused(&lanes[..1]), PartitionError::Unserved(west));
+        assert_eq!(
+            refused(&[(LaneId(1), Cell(2), Duty::Serving)]),
+            PartitionError::NoCell(Cell(2))
+        );
+        let many: Vec<_> = (1..66).map(|lane| (LaneId(lane), west, Duty::Serving)).collect();
+        assert_eq!(refused(&many), PartitionError::TooManyLanes(65));
+    }
+
+    #[test]
+    fn few_homes_move_when_a_lane_comes() {
+        let cut = |lanes| Partition::grid(at(0, 0), at(1, 1), 10, lanes).unwrap();
+        let (three, four) = (cut(3), cut(4));
+        let mut homes = [0; 5];
+        for account in (0..8_000).map(|number| format!("bot-{number}")) {
+            let (before, after) = (three.home_of(&account), four.home_of(&account));
+            assert!(before == after || after == LaneId(4));
+            homes[after.0 as usize] += 1;
+        }
+        assert!(
+            homes[1..].iter().all(|count| (1_850..2_150).contains(count)),
+            "{homes:?}"
         );
     }
 

@@ -13,8 +13,9 @@ pub mod remote;
 
 pub use clock::CLOCK_NOTE_SECONDS_MAX;
 pub use local::LocalDirectory;
-pub use myriad_wire::directory::{ClusterView, LaneClaim, LaneRecord, NodeRecord};
+pub use myriad_wire::directory::{ClusterView, Duty, LaneClaim, LaneRecord, LayoutChange, NodeRecord};
 
+use myriad_cluster::LayoutError;
 use myriad_storage::StorageError;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId, Tick};
 use thiserror::Error;
@@ -33,11 +34,11 @@ pub trait Directory: Send {
     /// If the directory can't be asked.
     fn withdraw(&mut self, incarnation: Incarnation) -> Result<(), DirectoryError>;
 
-    /// These lanes are to be run by the nodes of these names. All are recorded, or none.
+    /// The lanes of the space change, or not at all. What may change how is [`myriad_cluster::Layout`]'s to say.
     ///
     /// # Errors
-    /// If the record can't be kept.
-    fn place(&mut self, places: &[(LaneId, String)]) -> Result<(), DirectoryError>;
+    /// If they can't change so, or the record can't be kept.
+    fn change(&mut self, change: &LayoutChange) -> Result<(), DirectoryError>;
 
     /// The node in `incarnation` takes a lane over. The epoch is higher than that of every claim before it, of
     /// any lane; from now on readers refuse the lane's earlier epochs.
@@ -141,6 +142,9 @@ pub enum DirectoryError {
         /// What the directory's node has.
         ours: String,
     },
+    /// The lanes can't change so.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// A claim of a lane that is to run elsewhere.
     #[error("lane {lane} has its place at {place}, not at {node}")]
     Elsewhere {

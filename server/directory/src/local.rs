@@ -1,8 +1,9 @@
 //! The directory kept in a store: of one process, or the one that a node serves to the others.
 
 use crate::clock::SpaceRecord;
-use crate::{ClusterView, Directory, DirectoryError, LaneClaim, LaneRecord, NodeRecord};
+use crate::{ClusterView, Directory, DirectoryError, LaneClaim, LaneRecord, LayoutChange, NodeRecord};
 use bincode::{Decode, Encode};
+use myriad_cluster::Layout;
 use myriad_storage::Storage;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId, Tick, codec};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ const INCARNATION_MAX: u32 = (1 << 24) - 1;
 
 const INCARNATION_KEY: &str = "directory/incarnation";
 const REVISION_KEY: &str = "directory/revision";
-const LANES_KEY: &str = "directory/lanes";
+const LAYOUT_KEY: &str = "directory/layout";
 
 /// How long a directory that has restarted waits for those who may be running a space to say so, in microseconds: they
 /// note their ticks at least every [`crate::CLOCK_NOTE_SECONDS_MAX`].
@@ -43,6 +44,39 @@ struct Running {
     record: SpaceRecord,
     /// Who runs it, by the names of nodes. Heard since this directory was made.
     runners: BTreeMap<String, Incarnation>,
+}
+
+/// A layout as it is kept.
+#[derive(Debug, Encode, Decode)]
+struct LayoutRecord {
+    version: u64,
+    cells: u32,
+    lanes_per_cell: u32,
+    last_lane: u32,
+    lanes: Vec<LaneRecord>,
+}
+
+impl LayoutRecord {
+    fn of(layout: Layout) -> Self {
+        Self {
+            version: layout.version,
+            cells: layout.cells,
+            lanes_per_cell: layout.lanes_per_cell,
+            last_lane: layout.last_lane,
+            lanes: layout.lanes.into_values().collect(),
+        }
+    }
+
+    fn layout(self) -> Layout {
+        let lanes = self.lanes.into_iter();
+        Layout {
+            version: self.version,
+            cells: self.cells,
+            lanes_per_cell: self.lanes_per_cell,
+            last_lane: self.last_lane,
+            lanes: lanes.map(|record| (record.lane, record)).collect(),
+        }
+    }
 }
 
 impl<S: Storage> LocalDirectory<S> {
@@ -77,6 +111,20 @@ impl<S: Storage> LocalDirectory<S> {
         Ok(incarnation)
     }
 
+    /// The space is cut into so many cells with so many lanes each. If it was cut otherwise before, it has no lanes until it is
+    /// founded anew.
+    ///
+    /// # Errors
+    /// If the record can't be kept.
+    pub fn set_cut(&mut self, cells: u32, lanes_per_cell: u32) -> Result<(), DirectoryError> {
+        let mut layout = self.layout()?;
+        if (layout.cells, layout.lanes_per_cell) != (cells, lanes_per_cell) && !layout.lanes.is_empty() {
+            layout.lanes.clear();
+            self.set_layout(layout)?;
+        }
+        Ok(())
+    }
+
     fn read<R: Decode<()>>(&mut self, key: &str) -> Result<Option<R>, DirectoryError> {
         let refuse = |detail: String| DirectoryError::Record {
             key: key.to_owned(),
@@ -107,12 +155,13 @@ impl<S: Storage> LocalDirectory<S> {
         Ok(self.storage.set_meta(key, &bytes)?)
     }
 
-    fn lanes(&mut self) -> Result<Vec<LaneRecord>, DirectoryError> {
-        Ok(self.read(LANES_KEY)?.unwrap_or_default())
+    fn layout(&mut self) -> Result<Layout, DirectoryError> {
+        let record = self.read::<LayoutRecord>(LAYOUT_KEY)?;
+        Ok(record.map(LayoutRecord::layout).unwrap_or_default())
     }
 
-    fn set_lanes(&mut self, lanes: &Vec<LaneRecord>) -> Result<(), DirectoryError> {
-        self.write(LANES_KEY, lanes)?;
+    fn set_layout(&mut self, layout: Layout) -> Result<(), DirectoryError> {
+        self.write(LAYOUT_KEY, &LayoutRecord::of(layout))?;
         self.revision += 1;
         Ok(())
     }
@@ -221,27 +270,20 @@ impl<S: Storage> Directory for LocalDirectory<S> {
         Ok(())
     }
 
-    fn place(&mut self, places: &[(LaneId, String)]) -> Result<(), DirectoryError> {
-        let mut lanes: BTreeMap<LaneId, LaneRecord> = self
-            .lanes()?
-            .into_iter()
-            .map(|record| (record.lane, record))
-            .collect();
-        for (lane, node) in places {
-            let record = lanes.entry(*lane).or_insert_with(|| LaneRecord {
-                lane: *lane,
-                node: String::new(),
-                claim: None,
-            });
-            record.node.clone_from(node);
+    fn change(&mut self, change: &LayoutChange) -> Result<(), DirectoryError> {
+        let mut layout = self.layout()?;
+        let before = layout.version;
+        layout.change(change)?;
+        if layout.version != before {
+            self.set_layout(layout)?;
         }
-        self.set_lanes(&lanes.into_values().collect())
+        Ok(())
     }
 
     fn claim_lane(&mut self, lane: LaneId, incarnation: Incarnation) -> Result<LaneEpoch, DirectoryError> {
         let node = self.name_of(incarnation)?;
-        let mut lanes = self.lanes()?;
-        let Some(record) = lanes.iter_mut().find(|record| record.lane == lane) else {
+        let mut layout = self.layout()?;
+        let Some(record) = layout.lanes.get(&lane) else {
             return Err(DirectoryError::NotYet(format!("lane {lane} has no place")));
         };
         if record.node != node {
@@ -253,8 +295,8 @@ impl<S: Storage> Directory for LocalDirectory<S> {
         }
         let epoch = LaneEpoch(self.read::<u64>(REVISION_KEY)?.unwrap_or(0) + 1);
         self.write(REVISION_KEY, &epoch.0)?;
-        record.claim = Some(LaneClaim { incarnation, epoch });
-        self.set_lanes(&lanes)?;
+        layout.claim(lane, LaneClaim { incarnation, epoch })?;
+        self.set_layout(layout)?;
         Ok(epoch)
     }
 
@@ -262,10 +304,12 @@ impl<S: Storage> Directory for LocalDirectory<S> {
         if self.revision == known {
             return Ok(None);
         }
+        let layout = self.layout()?;
         Ok(Some(ClusterView {
             revision: self.revision,
             nodes: self.nodes.values().cloned().collect(),
-            lanes: self.lanes()?,
+            layout: layout.version,
+            lanes: layout.lanes.into_values().collect(),
         }))
     }
 

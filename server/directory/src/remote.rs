@@ -1,6 +1,6 @@
 //! A directory that another node serves: both ends of its calls. The words are those of [`myriad_wire::directory`].
 
-use crate::{ClusterView, Directory, DirectoryError, NodeRecord};
+use crate::{ClusterView, Directory, DirectoryError, LayoutChange, NodeRecord};
 use myriad_wire::directory::{DIRECTORY_BYTES_MAX, DirectoryReply, DirectoryRequest};
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceClock, SpaceId, Tick, codec};
 
@@ -27,7 +27,7 @@ fn answer_to(
     match request {
         Request::Announce(node) => directory.announce(&node)?,
         Request::Withdraw(incarnation) => directory.withdraw(incarnation)?,
-        Request::Place(places) => directory.place(&places)?,
+        Request::Change(change) => directory.change(&change)?,
         Request::Claim { lane, incarnation } => {
             return Ok(DirectoryReply::Claimed(directory.claim_lane(lane, incarnation)?));
         }
@@ -107,8 +107,8 @@ impl Directory for RemoteDirectory {
         self.ask_done(&DirectoryRequest::Withdraw(incarnation))
     }
 
-    fn place(&mut self, places: &[(LaneId, String)]) -> Result<(), DirectoryError> {
-        self.ask_done(&DirectoryRequest::Place(places.to_vec()))
+    fn change(&mut self, change: &LayoutChange) -> Result<(), DirectoryError> {
+        self.ask_done(&DirectoryRequest::Change(change.clone()))
     }
 
     fn claim_lane(&mut self, lane: LaneId, incarnation: Incarnation) -> Result<LaneEpoch, DirectoryError> {

@@ -12,8 +12,8 @@ pub struct GatewayConfig {
     pub incarnation: Incarnation,
     /// The one space that clients can join here.
     pub space: SpaceId,
-    /// The lanes of that space, at most [`LANES_MAX`], in any order, each once. Which lane is asked for an account's
-    /// avatar its name decides, so every gateway of the space must be given the same lanes.
+    /// The lanes of that space when the gateway starts, at most [`LANES_MAX`], in any order, each once. All of them are taken
+    /// for homes of accounts until [`crate::Gateway::adopt`] says otherwise.
     pub lanes: Vec<LaneId>,
     /// Who may log in.
     pub login: LoginPolicy,

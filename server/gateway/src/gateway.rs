@@ -1,7 +1,7 @@
 //! The gateway: connections and frames in, views and payloads out.
 
 use crate::assemble::Assembler;
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, LANES_MAX};
 use crate::counters::Counters;
 use crate::crowd::Crowd;
 use crate::crowd::seat::CrowdDraft;
@@ -19,6 +19,8 @@ use myriad_aoi::{Engine, ObserverId};
 use myriad_wire::fabric::{AttachedRoute, Detach, Envelope, Frame, RoleId, Route, RouteState, Routes};
 use myriad_wire::limits::DATAGRAM_BYTES_MAX;
 use myriad_wire::{CloseReason, LaneEpoch, LaneId, Tick};
+
+mod layout;
 
 /// A lane names every session that it has in every tick. After so many in which the lane that should have it did not, it
 /// is asked for it again. More than a hand-off takes whose message must be sent again.
@@ -39,8 +41,10 @@ pub struct Gateway {
     config: GatewayConfig,
     counters: Counters,
     sessions: Sessions,
-    /// In ascending order of their ids; a lane's number is its place.
+    /// A lane's number is its place.
     lanes: Vec<Lane>,
+    /// Those where accounts may have their home.
+    homes: Vec<LaneId>,
     /// By number of the lane: what ingest took and interest will apply.
     frames: Vec<Option<Frame>>,
     mirror: Mirror,
@@ -87,7 +91,7 @@ impl Gateway {
         );
         config.lanes.sort_unstable();
         // Twice as many as may live: a lane's restart ends all its lives and begins others in one tick.
-        let subjects_max = 2 * config.slots_max * config.lanes.len() as u32;
+        let subjects_max = (2 * u64::from(config.slots_max) * LANES_MAX as u64).min(1 << 31) as u32;
         let engine = Engine::new(myriad_aoi::Config {
             subjects_max,
             observers_max: config.sessions_max.max(1),
@@ -101,6 +105,7 @@ impl Gateway {
                 .iter()
                 .map(|lane| Lane::new(*lane, config.incarnation))
                 .collect(),
+            homes: config.lanes.clone(),
             frames: config.lanes.iter().map(|_| None).collect(),
             mirror: Mirror::new(&config.lanes, config.slots_max, subjects_max),
             engine,
@@ -161,7 +166,8 @@ impl Gateway {
     pub fn handle_fabric(&mut self, envelope: &Envelope, body: Bytes) {
         let lane = match envelope.from {
             RoleId::Lane(id) if envelope.to == RoleId::Gateway(self.config.id) => {
-                self.lanes.iter_mut().find(|lane| lane.id == id)
+                let is_it = |lane: &&mut Lane| lane.is_open() && lane.id == id;
+                self.lanes.iter_mut().find(is_it)
             }
             RoleId::Lane(_) | RoleId::Gateway(_) | RoleId::Directory | RoleId::Store | RoleId::Caller(_) => {
                 None
@@ -240,7 +246,13 @@ impl Gateway {
             sessions: self.sessions.len() as u32,
             joined: joined().count() as u32,
             frozen: joined().filter(|session| session.view.is_frozen()).count() as u32,
-            lanes: self.lanes.iter().enumerate().map(lane).collect(),
+            lanes: self
+                .lanes
+                .iter()
+                .enumerate()
+                .filter(|(_, lane)| lane.is_open())
+                .map(lane)
+                .collect(),
         }
     }
 
@@ -264,6 +276,7 @@ impl Gateway {
             timeout_ticks: (self.config.login_timeout_s * f64::from(self.rate_mhz) / 1000.0).ceil() as u64,
             allowance_per_tick: u64::from(self.config.messages_per_s) * 1_000_000 / rate,
             config: &self.config,
+            homes: &self.homes,
             lanes: &mut self.lanes,
             counters: &mut self.counters,
             out,
@@ -328,9 +341,8 @@ impl Gateway {
                 }
                 RouteState::Ended(reason) if session.is_at(number) => session.ended_by_lane(reason),
                 RouteState::Elsewhere(lane) if session.is_at(number) => {
-                    let Some(there) = number_of(&self.lanes, lane, &mut self.counters) else {
-                        continue;
-                    };
+                    // Of a lane that is not known yet the same one is asked again.
+                    let there = number_of(&self.lanes, lane, &mut self.counters).unwrap_or(number);
                     if session.presence.send_elsewhere(there, now) {
                         self.lanes[there].report.attach.push(session.attach());
                     }
@@ -387,6 +399,11 @@ impl Gateway {
                 .keyframe()
                 .expect("a frame was just applied");
             self.rate_mhz = keyframe.clock.rate_mhz.max(1);
+        }
+        if tick.is_some() {
+            layout::close_lanes(&mut self.lanes, &self.homes, &mut self.sessions, |number| {
+                self.mirror.drop_lane(number, &mut sink);
+            });
         }
         self.news = match tick {
             None => News::Nothing,
@@ -468,7 +485,8 @@ impl Gateway {
             out.clients.push(ClientOutput::Close(conn, reason));
         }
         self.end_sessions(&mut out.clients);
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
+        let lanes = self.lanes.iter_mut().enumerate();
+        for (number, lane) in lanes.filter(|(_, lane)| lane.is_open()) {
             let at_lane = self
                 .sessions
                 .iter_mut()
@@ -554,7 +572,7 @@ fn take_attached(
 
 /// The number of a lane that a session goes to.
 fn number_of(lanes: &[Lane], lane: LaneId, counters: &mut Counters) -> Option<usize> {
-    let number = lanes.iter().position(|other| other.id == lane);
+    let number = lanes.iter().position(|other| other.is_open() && other.id == lane);
     counters.lanes_unknown += u64::from(number.is_none());
     number
 }

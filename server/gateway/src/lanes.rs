@@ -21,6 +21,7 @@ const SILENT_TICKS_MAX: u64 = 3;
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
+    pub(crate) state: LaneState,
     link: Link,
     /// The highest epoch heard. What is of a lower one is refused.
     heard_epoch: LaneEpoch,
@@ -43,6 +44,17 @@ pub(crate) struct Lane {
     full: bool,
 }
 
+/// Whether a lane's number is a lane's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneState {
+    /// It is spoken to.
+    Open,
+    /// The lane has ended: its number becomes vacant in the next tick that has frames.
+    Closing,
+    /// It is for the next lane that comes.
+    Vacant,
+}
+
 /// What a lane said of one tick.
 #[derive(Debug)]
 pub(crate) struct Arrival {
@@ -55,6 +67,7 @@ impl Lane {
     pub(crate) fn new(id: LaneId, incarnation: Incarnation) -> Self {
         Self {
             id,
+            state: LaneState::Open,
             link: Link::new(incarnation),
             heard_epoch: LaneEpoch(0),
             heard_tick: Tick(0),
@@ -67,6 +80,18 @@ impl Lane {
             report: Report::default(),
             full: true,
         }
+    }
+
+    /// Nobody will be heard of it any more.
+    pub(crate) fn vacate(&mut self) {
+        self.state = LaneState::Vacant;
+        self.waiting.clear();
+        self.report = Report::default();
+    }
+
+    /// Whether it is spoken to.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == LaneState::Open
     }
 
     /// A message from the lane arrived.
@@ -150,9 +175,9 @@ impl Lane {
         self.heard_tick
     }
 
-    /// Whether nothing came for so long that nobody waits for it.
+    /// Whether nothing came for so long that nobody waits for it, or nothing is to come.
     pub(crate) fn is_silent(&self) -> bool {
-        !self.heard && self.silent_ticks > SILENT_TICKS_MAX
+        !self.is_open() || !self.heard && self.silent_ticks > SILENT_TICKS_MAX
     }
 
     /// Ticks of the gateway since a message came.

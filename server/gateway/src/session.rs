@@ -21,6 +21,7 @@ use bytes::Bytes;
 use myriad_wire::client::{ClientMessage, Command, Hello, Identify, Join, LoggedIn, Login, ServerMessage};
 use myriad_wire::codec;
 use myriad_wire::fabric::{Attach, Detach};
+use myriad_wire::lane::home_lane;
 use myriad_wire::limits::{DATAGRAM_BYTES_MAX, IDENTIFY_MAX};
 use myriad_wire::payload::Intents;
 use myriad_wire::{CloseReason, LaneId, SessionId, SubjectRef};
@@ -104,6 +105,7 @@ pub(crate) struct Door<'a> {
     /// Thousandths of messages that each client earns in a tick.
     pub(crate) allowance_per_tick: u64,
     pub(crate) config: &'a GatewayConfig,
+    pub(crate) homes: &'a [LaneId],
     pub(crate) lanes: &'a mut [Lane],
     pub(crate) counters: &'a mut Counters,
     pub(crate) out: &'a mut Vec<ClientOutput>,
@@ -167,6 +169,14 @@ impl Session {
     /// Whether the session has or wants an avatar at lane number `lane`.
     pub(crate) fn is_at(&self, lane: usize) -> bool {
         matches!(self.phase, Phase::Attaching | Phase::Joined) && self.presence.lane == lane
+    }
+
+    /// The number of the lane that is asked for its account's avatar first: the same at every gateway of the space, so that
+    /// the lane sees when an account logs in twice.
+    pub(crate) fn home(&self, homes: &[LaneId], lanes: &[Lane]) -> usize {
+        let home = home_lane(&self.account, homes.iter().copied());
+        let place = lanes.iter().position(|lane| lane.is_open() && lane.id == home);
+        place.expect("a home is a lane that is open")
     }
 
     /// What its lane must be told to give it its avatar.
@@ -296,7 +306,7 @@ impl Session {
         if join.space != door.config.space {
             return Err(CloseReason::NoSpace);
         }
-        self.presence = Presence::new(home_lane(&self.account, &door.config.lanes));
+        self.presence = Presence::new(self.home(door.homes, door.lanes));
         self.phase = Phase::Attaching;
         self.since = door.now;
         door.lanes[self.presence.lane].report.attach.push(self.attach());
@@ -357,14 +367,4 @@ pub(crate) fn send_message(
     codec::frame_into(message, &mut bytes);
     counters.stream_bytes_sent += bytes.len() as u64;
     out.push(ClientOutput::Message(conn, bytes.into()));
-}
-
-/// The number of the lane that has this account's avatar: the same at every gateway of the space, so that the lane
-/// sees when an account logs in twice. `lanes` ascend.
-fn home_lane(account: &str, lanes: &[LaneId]) -> usize {
-    // FNV-1a, written out because it must never change with a library.
-    let hash = account.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash % lanes.len() as u64) as usize
 }

@@ -6,8 +6,11 @@
 
 mod transfer;
 
-use crate::config::{COMMANDS_QUEUED_MAX, ENDED_SESSIONS_REMEMBERED, INTENTS_QUEUED_MAX};
+use crate::config::{
+    COMMANDS_QUEUED_MAX, ENDED_SESSIONS_REMEMBERED, INTENTS_QUEUED_MAX, REPLACED_REMEMBERED,
+};
 use crate::counters::Counters;
+use crate::whereabouts::AvatarLife;
 use myriad_storage::SavedEntity;
 use myriad_wire::client::CommandResult;
 use myriad_wire::fabric::{RouteState, SessionCommand, SessionIntents};
@@ -23,11 +26,16 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) struct Avatar {
     /// Where it is in its life.
     pub(crate) place: Place,
+    /// Who it is, and its epoch; of nobody as long as storage is asked for it.
+    pub(crate) life: AvatarLife,
     /// The session that steers it, if any.
     pub(crate) session: Option<Session>,
     /// The last session that was detached. Its gateway may only have been out of reach; if it asks again, the numbers
     /// go on, so that nothing is applied twice.
     pub(crate) detached: Option<Session>,
+    /// The last sessions that newer ones replaced, oldest first: a gateway that has not heard so may ask for the avatar again,
+    /// wherever that is by then.
+    pub(crate) replaced: VecDeque<SessionId>,
     /// That of its last attachment.
     pub(crate) epoch: SessionEpoch,
     /// Since when it has been without a session.
@@ -91,6 +99,15 @@ pub(crate) struct Session {
     commands: VecDeque<SessionCommand>,
     newest_intent: IntentSeq,
     newest_command: CommandSeq,
+}
+
+impl Avatar {
+    fn note_replaced(&mut self, session: SessionId) {
+        if self.replaced.len() >= REPLACED_REMEMBERED {
+            self.replaced.pop_front();
+        }
+        self.replaced.push_back(session);
+    }
 }
 
 impl Session {
@@ -231,6 +248,11 @@ impl Avatars {
         self.by_account.iter_mut()
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_account.is_empty()
+    }
+
     /// Number of sessions.
     pub(crate) fn sessions(&self) -> usize {
         self.accounts.len()
@@ -258,8 +280,10 @@ impl Avatars {
     pub(crate) fn insert_loading(&mut self, account: &str, request: u64, now: Tick) -> &mut Avatar {
         let fresh = Avatar {
             place: Place::Loading { request },
+            life: AvatarLife::default(),
             session: None,
             detached: None,
+            replaced: VecDeque::new(),
             epoch: SessionEpoch(0),
             detached_since: now,
             left: false,
@@ -288,7 +312,7 @@ impl Avatars {
             }
             Some(other) => {
                 // Its gateway may come back and name it, but this login is the newer one.
-                self.remember(other.id, CloseReason::Replaced);
+                avatar.note_replaced(other.id);
                 session
             }
             None => session,
@@ -296,6 +320,7 @@ impl Avatars {
         self.accounts.insert(session.id, account.to_owned());
         let avatar = self.by_account.get_mut(account).expect("found above");
         if let Some(old) = avatar.session.replace(session) {
+            avatar.note_replaced(old.id);
             self.end(&old, CloseReason::Replaced);
         }
     }
@@ -341,14 +366,15 @@ impl Avatars {
         }
     }
 
-    /// Removes a record; its session, if it has one, ends for `reason`.
-    pub(crate) fn remove(&mut self, account: &str, reason: CloseReason) {
+    /// Removes a record; its session, if it has one, ends for `reason`. Answers who the avatar was.
+    pub(crate) fn remove(&mut self, account: &str, reason: CloseReason) -> AvatarLife {
         let Some(avatar) = self.by_account.remove(account) else {
-            return;
+            return AvatarLife::default();
         };
         if let Some(session) = avatar.session {
             self.end(&session, reason);
         }
+        avatar.life
     }
 
     fn end(&mut self, session: &Session, reason: CloseReason) {
@@ -365,8 +391,12 @@ impl Avatars {
         self.remembered.push_back((session, reason));
     }
 
-    /// Why this lane ended the session, if it did so not long ago.
-    pub(crate) fn ended_before(&self, session: SessionId) -> Option<CloseReason> {
+    /// Why the session of `account` was ended, if that was not long ago: by this lane, or by one that had the avatar before.
+    pub(crate) fn ended_before(&self, account: &str, session: SessionId) -> Option<CloseReason> {
+        let avatar = self.by_account.get(account);
+        if avatar.is_some_and(|avatar| avatar.replaced.contains(&session)) {
+            return Some(CloseReason::Replaced);
+        }
         self.remembered
             .iter()
             .find(|(ended, _)| *ended == session)

@@ -1,6 +1,6 @@
 //! What a lane is told at its start.
 
-use myriad_cluster::Partition;
+use myriad_cluster::{Ground, Partition};
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, SpaceClock, SpaceId};
 use myriad_world::Share;
 
@@ -15,7 +15,7 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// The space that the lane is (a part of).
     pub space: SpaceId,
-    /// How the space is cut. The lane is one of its lanes.
+    /// How the space is cut. The lane is one of its lanes. Another with each layout that the lane adopts.
     pub partition: Partition,
     /// When each tick is due.
     pub clock: SpaceClock,
@@ -47,20 +47,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Which places of the space the lane is to populate.
-    ///
-    /// # Panics
-    /// If the lane is none of the partition's.
+    /// Which places of the space the lane is to populate at its start: none, if it is added to a cell whose other lanes have
+    /// done so.
     #[must_use]
     pub fn share(&self) -> Share {
-        let ground = self.partition.ground_of(self.lane);
-        let ground = ground.expect("a lane is of its own space");
-        Share {
+        let share = |ground: Ground| Share {
             low: ground.low,
             high: ground.high,
             lane: ground.lane,
             lanes: ground.lanes,
-        }
+        };
+        self.partition.ground_of(self.lane).map_or(Share::NOTHING, share)
     }
 
     /// Ticks between two tellings of a crowd track.
@@ -76,6 +73,8 @@ pub(crate) const INTENTS_QUEUED_MAX: usize = 32;
 pub(crate) const COMMANDS_QUEUED_MAX: usize = 32;
 /// How many sessions are remembered after the lane ended them, in case their gateway missed it and asks again.
 pub(crate) const ENDED_SESSIONS_REMEMBERED: usize = 1024;
+/// How many sessions an avatar remembers that newer ones replaced.
+pub(crate) const REPLACED_REMEMBERED: usize = 8;
 /// Most save requests under way. While storage is that far behind, what changed waits in the world.
 pub(crate) const SAVES_IN_FLIGHT_MAX: usize = 4;
 
@@ -132,6 +131,8 @@ mod tests {
     #[test]
     fn the_only_lane_of_a_space_owns_all_of_it() {
         let lane = LaneId(4);
-        assert_eq!(config(&Partition::whole(lane), lane).share(), Share::WHOLE);
+        let whole = Partition::whole(lane);
+        assert_eq!(config(&whole, lane).share(), Share::WHOLE);
+        assert_eq!(config(&whole, LaneId(5)).share(), Share::NOTHING);
     }
 }

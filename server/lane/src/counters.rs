@@ -55,6 +55,12 @@ pub struct Counters {
     pub parcels_returned: u64,
     /// Sessions sent to the lane that has their avatar.
     pub sessions_redirected: u64,
+    /// Sessions and ticks that waited until all lanes go by the same layout.
+    pub sessions_held: u64,
+    /// Layouts adopted after the first.
+    pub layouts_adopted: u64,
+    /// Entities offered to other lanes of the cell because this one had too many.
+    pub entities_given: u64,
     /// Entities written to storage.
     pub entities_saved: u64,
     /// Entities that storage refused because a later owner had saved them.

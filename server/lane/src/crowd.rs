@@ -163,6 +163,11 @@ impl Crowd {
         self.brought.insert(name, told);
     }
 
+    /// The track that an entity is a member of, if it is of one.
+    pub(crate) fn track_of(&self, name: EntityName) -> Option<TrackId> {
+        self.seats.get(&name.issuer)?.get(name.slot.0 as usize)?.track
+    }
+
     /// What was told last of an entity that is there, as of the tick `now` that was told.
     pub(crate) fn told_cell(&self, name: EntityName, now: Tick) -> Option<ToldCell> {
         let seat = *self.seats.get(&name.issuer)?.get(name.slot.0 as usize)?;

@@ -13,15 +13,17 @@ use crate::tracks::TrackBuilder;
 use crate::versions::Versions;
 use crate::whereabouts::Whereabouts;
 use bytes::Bytes;
+use myriad_cluster::Partition;
 use myriad_script::{ScriptFault, ScriptHost};
 use myriad_storage::{EntityEpoch, SavedEntity, StorageReply, StorageRequest};
 use myriad_wire::client::Rules;
-use myriad_wire::fabric::{Envelope, RoleId};
+use myriad_wire::directory::Duty;
+use myriad_wire::fabric::{Attach, Envelope, RoleId};
 use myriad_wire::grid::UNITS_PER_METRE;
 use myriad_wire::lane::{Parcel, Transfer};
 use myriad_wire::link::LinkHeader;
 use myriad_wire::truth::TruthTick;
-use myriad_wire::{CloseReason, Hop, LaneEpoch, Pos, Tick, Value};
+use myriad_wire::{CloseReason, GatewayId, Hop, LaneEpoch, LaneId, Pos, SessionId, Tick, Value};
 use myriad_world::{Form, Handle, Kind, MovementBudget, Record, Space, Spawn, Subject};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
@@ -45,6 +47,10 @@ pub struct Lane {
     pub(crate) whereabouts: Whereabouts,
     /// Takes nothing over and hands nothing off any more.
     pub(crate) draining: bool,
+    /// Sessions that wait until all lanes go by the same layout.
+    pub(crate) waiting: BTreeMap<SessionId, (GatewayId, Attach)>,
+    /// It has retired: it has nothing, and gets nothing any more.
+    pub(crate) is_over: bool,
     /// Made by ingest, emptied by handoff in the same tick.
     pub(crate) wishes: Vec<Wish>,
     pub(crate) tracks: TrackBuilder,
@@ -126,6 +132,8 @@ impl Lane {
             avatars: Avatars::default(),
             whereabouts: Whereabouts::default(),
             draining: false,
+            waiting: BTreeMap::new(),
+            is_over: false,
             wishes: Vec::new(),
             tracks: TrackBuilder::default(),
             crowd: Crowd::new(config.crowd_period_ticks()),
@@ -212,6 +220,55 @@ impl Lane {
         self.counters.script_faults += faults.len() as u64 + more;
         output.faults.extend(faults);
         output.lines.extend(self.script.take_lines().0);
+        self.is_over |= self.has_retired();
+    }
+
+    /// The lanes of the space are these from now on. A version that is not higher than the present one counts nothing.
+    pub fn adopt(&mut self, partition: Partition) {
+        if partition.version() > self.config.partition.version() {
+            handoff::homes::adopt(self, partition);
+            self.counters.layouts_adopted += 1;
+        }
+    }
+
+    /// Whether it takes its part of what its cell has.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.config.partition.duty_of(self.config.lane) == Some(Duty::Serving)
+    }
+
+    /// The home lane of an account.
+    pub(crate) fn home_of(&self, account: &str) -> LaneId {
+        self.config.partition.home_of(account)
+    }
+
+    /// How many entities it has or keeps room for, less those that it has offered to others.
+    pub(crate) fn load(&self) -> u32 {
+        let has = self.space.len() + self.peers.rooms.len();
+        has.saturating_sub(self.peers.offers.len()) as u32
+    }
+
+    /// Whether it has nothing, owes nothing, and no other lane believes that it may still get something.
+    fn has_retired(&self) -> bool {
+        let partition = &self.config.partition;
+        partition.duty_of(self.config.lane) == Some(Duty::Retiring)
+            && self.space.is_empty()
+            && self.avatars.is_empty()
+            && self.waiting.is_empty()
+            && self.saves_in_flight.is_empty()
+            && self.whereabouts.owes_nothing()
+            && self.peers.is_idle()
+            && self.peers.all_adopted(partition.version())
+    }
+
+    /// Whether it has retired: it has nothing and gets nothing any more, and may be stopped when nobody reads it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether all of these gateways read this lane.
+    pub fn is_read_by(&self, gateways: impl IntoIterator<Item = GatewayId>) -> bool {
+        gateways.into_iter().all(|gateway| self.readers.has(gateway))
     }
 
     /// From the next tick on, no entity comes from another lane or goes to one.

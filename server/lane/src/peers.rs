@@ -28,6 +28,8 @@ pub(crate) struct Peers {
     held: BTreeMap<LaneId, VecDeque<Parcel>>,
     /// Which lane gave names under which epoch, of those whose entities came here.
     issuers: BTreeMap<LaneEpoch, LaneId>,
+    /// By which version of the layout each of the others goes, as far as it has said so in its present life.
+    adopted: BTreeMap<LaneId, u64>,
 }
 
 impl Peers {
@@ -38,20 +40,73 @@ impl Peers {
         epoch: LaneEpoch,
         incarnation: Incarnation,
     ) -> Self {
-        let neighbours = partition.neighbours(own);
-        let channel = |lane: &LaneId| (*lane, Channel::new(incarnation, epoch, true));
-        Self {
+        let mut peers = Self {
             own,
             epoch,
             incarnation,
-            channels: neighbours.iter().map(channel).collect(),
-            neighbours,
-            all: partition.lanes().collect(),
+            channels: BTreeMap::new(),
+            neighbours: Vec::new(),
+            all: Vec::new(),
             offers: Offers::default(),
             rooms: Rooms::default(),
             held: BTreeMap::new(),
             issuers: BTreeMap::from([(epoch, own)]),
+            adopted: BTreeMap::new(),
+        };
+        peers.adopt(partition);
+        peers.tell_adopted(partition.version());
+        peers
+    }
+
+    /// These are the lanes from now on. What was for one that has ended is for nobody; what it had sent takes effect still.
+    pub(crate) fn adopt(&mut self, partition: &Partition) {
+        self.all = partition.lanes().collect();
+        self.neighbours = partition.neighbours(self.own);
+        let ended: Vec<LaneId> = self
+            .channels
+            .keys()
+            .copied()
+            .filter(|lane| !self.is_peer(*lane))
+            .collect();
+        for lane in ended {
+            self.channels.remove(&lane);
+            self.adopted.remove(&lane);
+            self.offers.forget_lane(lane);
+            self.rooms.forget_lane(lane);
         }
+        for lane in self.neighbours.clone() {
+            self.channel(lane);
+        }
+    }
+
+    /// All others are told that this lane goes by a version of the layout.
+    pub(crate) fn tell_adopted(&mut self, version: u64) {
+        for lane in self.all.clone() {
+            self.send(lane, Parcel::Adopted(version));
+        }
+    }
+
+    /// `lane` goes by this version of the layout.
+    pub(crate) fn note_adopted(&mut self, lane: LaneId, version: u64) {
+        self.adopted.insert(lane, version);
+    }
+
+    /// Whether all other lanes go by this version of the layout, and have told this one all that they have to by that.
+    pub(crate) fn all_adopted(&self, version: u64) -> bool {
+        let mut others = self.all.iter().filter(|lane| **lane != self.own);
+        others.all(|lane| self.adopted.get(lane) == Some(&version))
+    }
+
+    /// Whether nothing is under way between this lane and any other.
+    pub(crate) fn is_idle(&self) -> bool {
+        let waits = self.channels.values().any(|channel| channel.waiting() > 0);
+        let holds = self.held.values().any(|held| !held.is_empty());
+        !waits && !holds && self.offers.is_empty() && self.rooms.is_empty()
+    }
+
+    /// The load of `lane`, once it has said so in its present life.
+    pub(crate) fn load(&self, lane: LaneId) -> Option<u32> {
+        self.channels.get(&lane)?.load()
     }
 
     /// Whether there is no other lane.
@@ -72,13 +127,11 @@ impl Peers {
             .or_insert_with(|| Channel::new(incarnation, epoch, is_neighbour))
     }
 
-    /// This is to go to `lane`.
-    ///
-    /// # Panics
-    /// If that is no other lane of the space.
+    /// This is to go to `lane`: to nobody, if that is no other lane of the space, any more.
     pub(crate) fn send(&mut self, lane: LaneId, parcel: Parcel) {
-        assert!(self.is_peer(lane), "{lane} is no other lane of this space");
-        self.channel(lane).push(parcel);
+        if self.is_peer(lane) {
+            self.channel(lane).push(parcel);
+        }
     }
 
     /// A message came from `lane`, which is a peer.
@@ -98,6 +151,11 @@ impl Peers {
             counters.parcels_returned += arrived.returned.len() as u64;
             self.offers.forget_lane(lane);
             self.rooms.forget_lane(lane);
+            // What it had adopted in its old life its new one may not have.
+            self.adopted.remove(&lane);
+            if let Some(held) = self.held.get_mut(&lane) {
+                held.retain(|parcel| !matches!(parcel, Parcel::Adopted(_)));
+            }
         }
         Some(arrived)
     }
@@ -120,11 +178,11 @@ impl Peers {
         None
     }
 
-    /// The messages of this tick.
-    pub(crate) fn poll(&mut self, messages: &mut Vec<(Envelope, Bytes)>, counters: &mut Counters) {
+    /// The messages of this tick, in which this lane has `load`.
+    pub(crate) fn poll(&mut self, load: u32, messages: &mut Vec<(Envelope, Bytes)>, counters: &mut Counters) {
         let from = RoleId::Lane(self.own);
         for (lane, channel) in &mut self.channels {
-            if let Some((link, body)) = channel.poll() {
+            if let Some((link, body)) = channel.poll(load) {
                 let to = RoleId::Lane(*lane);
                 counters.lane_messages += 1;
                 counters.lane_message_bytes += body.len() as u64;

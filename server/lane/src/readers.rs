@@ -70,6 +70,11 @@ impl Readers {
             .map(|(gateway, reader)| (*gateway, reader))
     }
 
+    /// Whether this gateway is one.
+    pub(crate) fn has(&self, gateway: GatewayId) -> bool {
+        self.by_gateway.contains_key(&gateway)
+    }
+
     /// How many.
     pub(crate) fn len(&self) -> usize {
         self.by_gateway.len()

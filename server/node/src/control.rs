@@ -1,13 +1,13 @@
 //! What goes on beside the ticks: metrics are taken over, the directory is told how far the space has come, and
 //! readiness follows the roles.
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::lane_loop::LaneProgress;
 use crate::metrics;
 use crate::start::SPACE;
-use myriad_cluster::Partition;
+use myriad_cluster::layout::duty_name;
 use myriad_directory::remote::RemoteDirectory;
-use myriad_directory::{ClusterView, Directory as _, LaneRecord, NodeRecord};
+use myriad_directory::{ClusterView, Directory as _, Duty, LaneRecord, NodeRecord};
 use myriad_edge::Edge;
 use myriad_fabric::{Fabric, RoleId};
 use myriad_storage::{Observer, Served};
@@ -18,6 +18,7 @@ use myriad_telemetry::metrics::{
 };
 use myriad_telemetry::process;
 use myriad_wire::{Incarnation, LaneId, Tick};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -27,30 +28,66 @@ use tokio::task::JoinHandle;
 /// How often metrics are taken over and the directory is told the tick.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The lanes of a space that the control loop watches.
-#[derive(Clone)]
-struct WatchedLanes {
-    directory: Arc<Mutex<RemoteDirectory>>,
-    incarnation: Incarnation,
-    /// Not empty.
-    lanes: Vec<Arc<LaneProgress>>,
+/// The lanes of a node, for whoever watches how far they come.
+#[derive(Debug, Default)]
+pub(crate) struct WatchedLanes {
+    lanes: Mutex<Vec<Arc<LaneProgress>>>,
+    /// The last tick of those that have ended.
+    ended: AtomicU64,
 }
 
 impl WatchedLanes {
-    fn directory(&self) -> MutexGuard<'_, RemoteDirectory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Vec<Arc<LaneProgress>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane runs.
+    pub(crate) fn add(&self, progress: Arc<LaneProgress>) {
+        self.lanes().push(progress);
+    }
+
+    /// A lane has ended.
+    pub(crate) fn remove(&self, lane: LaneId) {
+        let highest = self.highest();
+        self.ended.fetch_max(highest.0, Ordering::Relaxed);
+        self.lanes().retain(|progress| progress.lane != lane);
     }
 
     /// The last tick that any lane has computed: that it was, the directory must know, lest a number comes again.
     fn highest(&self) -> Tick {
-        let ticks = self.lanes.iter().map(|lane| lane.tick());
-        ticks.max().expect("a space has a lane")
+        let ticks = self.lanes().iter().map(|lane| lane.tick()).max();
+        ticks
+            .unwrap_or_default()
+            .max(Tick(self.ended.load(Ordering::Relaxed)))
     }
 
-    /// The last tick that all lanes have computed: so far the space is. Zero before the first.
+    /// The last tick that all lanes have computed which have begun: so far the space is. Zero before the first.
     fn reached(&self) -> Tick {
-        let ticks = self.lanes.iter().map(|lane| lane.tick());
-        ticks.min().expect("a space has a lane")
+        let lanes = self.lanes();
+        let ticks = lanes
+            .iter()
+            .map(|lane| lane.tick())
+            .filter(|tick| *tick > Tick(0));
+        ticks.min().unwrap_or_default()
+    }
+
+    /// Whether each has computed a tick.
+    fn all_tick(&self) -> bool {
+        self.lanes().iter().all(|lane| lane.tick() > Tick(0))
+    }
+}
+
+/// What is told to the directory.
+#[derive(Clone)]
+struct Notes {
+    directory: Arc<Mutex<RemoteDirectory>>,
+    incarnation: Incarnation,
+    lanes: Arc<WatchedLanes>,
+}
+
+impl Notes {
+    fn directory(&self) -> MutexGuard<'_, RemoteDirectory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,11 +96,13 @@ pub(crate) struct Control {
     metrics: Metrics,
     readiness: Readiness,
     fabric: Fabric,
-    /// Set once they run.
-    lanes: Arc<OnceLock<WatchedLanes>>,
+    /// None run before they are told of.
+    lanes: Arc<WatchedLanes>,
+    /// Where the node takes lanes.
+    notes: Option<Notes>,
     /// Set once the node is a member of its cluster.
     view: Arc<OnceLock<watch::Receiver<Arc<ClusterView>>>>,
-    edge: Option<(Edge, Vec<LaneId>)>,
+    edge: Option<Edge>,
     started: Instant,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -79,6 +118,7 @@ impl Control {
             readiness,
             fabric,
             lanes: Arc::default(),
+            notes: None,
             view: Arc::default(),
             edge: None,
             started: Instant::now(),
@@ -87,20 +127,19 @@ impl Control {
         }
     }
 
-    /// Notes how far the node's lanes come.
+    /// Notes how far the node's lanes come. Answers where they are to be told of.
     pub(crate) fn watch_lanes(
         &mut self,
         directory: RemoteDirectory,
         incarnation: Incarnation,
-        lanes: Vec<Arc<LaneProgress>>,
-    ) {
+    ) -> Arc<WatchedLanes> {
         self.readiness.unmet("lane", "the lanes have not ticked yet");
-        let watched = WatchedLanes {
+        self.notes = Some(Notes {
             directory: Arc::new(Mutex::new(directory)),
             incarnation,
-            lanes,
-        };
-        assert!(self.lanes.set(watched).is_ok(), "a node's lanes start once");
+            lanes: Arc::clone(&self.lanes),
+        });
+        Arc::clone(&self.lanes)
     }
 
     /// The cluster as the directory tells it, for `/status`.
@@ -108,33 +147,10 @@ impl Control {
         assert!(self.view.set(view).is_ok(), "a node is a member of one cluster");
     }
 
-    /// Exports an edge's numbers; its gateway is ready while it can reach all of `lanes`.
-    pub(crate) fn watch_edge(&mut self, edge: Edge, lanes: Vec<LaneId>) {
+    /// Exports an edge's numbers; its gateway is ready while it can reach all lanes.
+    pub(crate) fn watch_edge(&mut self, edge: Edge) {
         self.readiness.unmet("gateway", "the lanes can't be reached");
-        self.edge = Some((edge, lanes));
-    }
-
-    /// Counts and logs what storage did. Called on the storage thread.
-    pub(crate) fn storage_observer(&self) -> Observer {
-        let mut exported = StorageMetrics::new(&self.metrics);
-        let mut totals = StorageTotals::default();
-        Box::new(move |served: Served| {
-            let operation = if served.save {
-                StorageOperation::Save
-            } else {
-                StorageOperation::Load
-            };
-            exported.seconds.record(operation, served.took);
-            totals.batches += u64::from(served.save);
-            totals.loads += u64::from(!served.save);
-            totals.saved += served.saved;
-            totals.fenced += served.fenced;
-            if let Some(error) = served.error {
-                totals.errors += 1;
-                tracing::error!("storage: {error}");
-            }
-            exported.set(&totals);
-        })
+        self.edge = Some(edge);
     }
 
     /// What `/status` says.
@@ -142,10 +158,9 @@ impl Control {
         let (name, roles) = (config.node.name.clone(), config.node.roles.clone());
         let (readiness, fabric, started) = (self.readiness.clone(), self.fabric.clone(), self.started);
         let (lanes, view) = (self.lanes.clone(), self.view.clone());
-        let partition = config.space.partition.clone();
+        let columns = config.space.partition.size()[0];
+        let has_lanes = config.has(Role::Lane);
         Arc::new(move || {
-            let lanes = lanes.get();
-            let progress = lanes.map_or(&[][..], |lanes| &lanes.lanes);
             serde_json::json!({
                 "node": name,
                 "incarnation": incarnation.0,
@@ -154,9 +169,9 @@ impl Control {
                 "uptime_s": started.elapsed().as_secs(),
                 "ready": readiness.is_ready(),
                 "linked_nodes": fabric.linked_nodes(),
-                "tick": lanes.map(|lanes| lanes.reached().0),
-                "lanes": progress.iter().map(lane_status).collect::<Vec<_>>(),
-                "cluster": view.get().map(|view| cluster_status(&view.borrow(), &partition)),
+                "tick": has_lanes.then(|| lanes.reached().0),
+                "lanes": lanes.lanes().iter().map(lane_status).collect::<Vec<_>>(),
+                "cluster": view.get().map(|view| cluster_status(&view.borrow(), columns)),
             })
         })
     }
@@ -169,7 +184,8 @@ impl Control {
             edge_metrics: self.edge.is_some().then(|| EdgeMetrics::new(&self.metrics)),
             readiness: self.readiness.clone(),
             fabric: self.fabric.clone(),
-            lanes: self.lanes.get().cloned(),
+            notes: self.notes.clone(),
+            view: self.view.get().cloned(),
             edge: self.edge.clone(),
             started: self.started,
             notes_fail: false,
@@ -201,15 +217,15 @@ impl Control {
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }
-        if let Some(lanes) = self.lanes.get().cloned() {
+        // A node that never had a lane has not run the space.
+        if let Some(notes) = self.notes.take().filter(|notes| notes.lanes.highest() > Tick(0)) {
             if !self.fabric.is_reachable(RoleId::Directory) {
                 tracing::warn!("the directory was not told where the space has stopped: it can't be reached");
                 return;
             }
             let closed = tokio::task::spawn_blocking(move || {
-                lanes
-                    .directory()
-                    .close_space(SPACE, lanes.highest(), lanes.incarnation)
+                let highest = notes.lanes.highest();
+                notes.directory().close_space(SPACE, highest, notes.incarnation)
             });
             if let Ok(Err(error)) = closed.await {
                 tracing::error!("the space was not closed: {error}");
@@ -218,8 +234,31 @@ impl Control {
     }
 }
 
+/// Counts and logs what storage did. Called on the storage thread.
+pub(crate) fn storage_observer(metrics: &Metrics) -> Observer {
+    let mut exported = StorageMetrics::new(metrics);
+    let mut totals = StorageTotals::default();
+    Box::new(move |served: Served| {
+        let operation = if served.save {
+            StorageOperation::Save
+        } else {
+            StorageOperation::Load
+        };
+        exported.seconds.record(operation, served.took);
+        totals.batches += u64::from(served.save);
+        totals.loads += u64::from(!served.save);
+        totals.saved += served.saved;
+        totals.fenced += served.fenced;
+        if let Some(error) = served.error {
+            totals.errors += 1;
+            tracing::error!("storage: {error}");
+        }
+        exported.set(&totals);
+    })
+}
+
 /// What `/status` says of the cluster, as the directory told it last.
-fn cluster_status(view: &ClusterView, partition: &Partition) -> serde_json::Value {
+fn cluster_status(view: &ClusterView, columns: u32) -> serde_json::Value {
     let node = |node: &NodeRecord| {
         serde_json::json!({
             "node": node.name,
@@ -233,7 +272,8 @@ fn cluster_status(view: &ClusterView, partition: &Partition) -> serde_json::Valu
     let lane = |lane: &LaneRecord| {
         serde_json::json!({
             "lane": lane.lane.0,
-            "cell": partition.cell_of(lane.lane).map_or(0, |cell| cell.0),
+            "cell": lane.cell,
+            "duty": duty_name(lane.duty),
             "node": lane.node,
             "epoch": lane.claim.map(|claim| claim.epoch.0),
             "incarnation": lane.claim.map(|claim| claim.incarnation.0),
@@ -242,7 +282,8 @@ fn cluster_status(view: &ClusterView, partition: &Partition) -> serde_json::Valu
     serde_json::json!({
         "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
         "lanes": view.lanes.iter().map(lane).collect::<Vec<_>>(),
-        "columns": partition.size()[0],
+        "columns": columns,
+        "layout": view.layout,
     })
 }
 
@@ -265,8 +306,9 @@ struct Round {
     edge_metrics: Option<EdgeMetrics>,
     readiness: Readiness,
     fabric: Fabric,
-    lanes: Option<WatchedLanes>,
-    edge: Option<(Edge, Vec<LaneId>)>,
+    notes: Option<Notes>,
+    view: Option<watch::Receiver<Arc<ClusterView>>>,
+    edge: Option<Edge>,
     started: Instant,
     /// The directory did not take the last note.
     notes_fail: bool,
@@ -274,13 +316,13 @@ struct Round {
 
 impl Round {
     fn run(mut self) -> Self {
-        if let Some(lanes) = &self.lanes {
-            if lanes.reached() > Tick(0) {
+        if let Some(notes) = &self.notes {
+            if notes.lanes.all_tick() {
                 self.readiness.met("lane");
             }
-            let highest = lanes.highest();
+            let highest = notes.lanes.highest();
             if highest > Tick(0) {
-                match lanes.directory().note_tick(SPACE, highest, lanes.incarnation) {
+                match notes.directory().note_tick(SPACE, highest, notes.incarnation) {
                     Ok(()) => self.notes_fail = false,
                     Err(error) if !std::mem::replace(&mut self.notes_fail, true) => {
                         tracing::error!("the directory did not note tick {highest}: {error}");
@@ -289,11 +331,14 @@ impl Round {
                 }
             }
         }
-        if let (Some((edge, lanes)), Some(exported)) = (&self.edge, &mut self.edge_metrics) {
-            let is_away = |lane: &&LaneId| !self.fabric.is_reachable(RoleId::Lane(**lane));
-            match lanes.iter().find(is_away) {
+        if let (Some(edge), Some(exported)) = (&self.edge, &mut self.edge_metrics) {
+            let lanes = self.view.as_ref().map(|view| view.borrow().lanes.clone());
+            // A lane that opens or retires is not needed by those who come.
+            let mut serving = lanes.iter().flatten().filter(|lane| lane.duty == Duty::Serving);
+            let away = serving.find(|lane| !self.fabric.is_reachable(RoleId::Lane(lane.lane)));
+            match away {
                 None => self.readiness.met("gateway"),
-                Some(lane) => {
+                Some(LaneRecord { lane, .. }) => {
                     let reason = format!("lane {lane} can't be reached");
                     self.readiness.unmet("gateway", reason);
                 }

@@ -1,6 +1,6 @@
 //! Where the lanes of a node wait for each other when they stop, so that nobody is on the way between two of them.
 //!
-//! Each lane is a [`Guest`]. One that ends before, by a panic, is not waited for.
+//! Each lane is a [`Guest`]. One that ends before is not waited for.
 
 use myriad_wire::Tick;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A meeting that takes place once.
 #[derive(Debug, Default)]
-struct Meeting {
+pub(crate) struct Meeting {
     state: Mutex<State>,
     came: Condvar,
 }
@@ -28,18 +28,16 @@ pub(crate) struct Guest {
     has_met: bool,
 }
 
-/// The guests of one meeting.
-pub(crate) fn invite(guests: usize) -> Vec<Guest> {
-    let meeting = Arc::new(Meeting::default());
-    meeting.lock().expected = guests;
-    let guest = |_| Guest {
-        meeting: Arc::clone(&meeting),
-        has_met: false,
-    };
-    (0..guests).map(guest).collect()
-}
-
 impl Meeting {
+    /// One more is expected.
+    pub(crate) fn invite(self: &Arc<Self>) -> Guest {
+        self.lock().expected += 1;
+        Guest {
+            meeting: Arc::clone(self),
+            has_met: false,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,6 +81,11 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn invite(guests: usize) -> Vec<Guest> {
+        let meeting = Arc::new(Meeting::default());
+        (0..guests).map(|_| meeting.invite()).collect()
+    }
 
     #[test]
     fn all_who_meet_learn_the_latest_tick() {

@@ -1,13 +1,14 @@
 //! Runs a gateway on a thread of its own: hands it what clients and lanes send, ticks it when the lanes' frames
 //! are in, and carries what the tick puts out to the edge and to the fabric.
 
+use crate::layout::LayoutWatch;
 use crate::metrics::{self, gateway_stage};
 use crossbeam_channel::{Receiver, select};
 use myriad_edge::{Arrivals, Edge, EdgeEvent};
 use myriad_fabric::{Fabric, FabricMessage};
 use myriad_gateway::{Gateway, Outputs, Stage};
 use myriad_telemetry::metrics::GatewayMetrics;
-use myriad_wire::CloseReason;
+use myriad_wire::{CloseReason, LaneId};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(crate) struct GatewayPorts {
     pub(crate) messages: Receiver<FabricMessage>,
     pub(crate) edge: Edge,
     pub(crate) metrics: GatewayMetrics,
+    /// Which lanes there are.
+    pub(crate) layout: LayoutWatch,
     /// Closed when the node drains.
     pub(crate) stop: Receiver<()>,
 }
@@ -83,6 +86,7 @@ impl GatewayLoop {
             if let Some(message) = message {
                 self.handle_message(message);
             }
+            self.look_at_layout();
             self.handle_waiting();
             while self.gateway.frames_ready() {
                 self.tick();
@@ -97,6 +101,16 @@ impl GatewayLoop {
         }
         self.gateway.drain(CloseReason::Shutdown);
         self.tick();
+    }
+
+    /// Adopts the layout, if it has changed.
+    fn look_at_layout(&mut self) {
+        let view = self.ports.layout.changed();
+        if let Some(partition) = view.and_then(|view| self.ports.layout.partition(&view)) {
+            let lanes: Vec<LaneId> = partition.lanes().collect();
+            let homes: Vec<LaneId> = partition.homes().collect();
+            self.gateway.adopt(&lanes, &homes);
+        }
     }
 
     /// When a tick goes ahead without the frames that are missing.

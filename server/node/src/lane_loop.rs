@@ -3,17 +3,19 @@
 
 use crate::clock::{now_us, thread_cpu_us, until};
 use crate::farewell::Guest;
+use crate::layout::{self, LayoutWatch};
 use crate::metrics::{self, lane_stage};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use myriad_directory::ClusterView;
 use myriad_fabric::{Fabric, FabricMessage};
 use myriad_lane::{Lane, Output, Stage};
 use myriad_storage::{StorageReply, StorageRequest, StorageThread, SubmitError};
 use myriad_telemetry::admin::TruthFeed;
 use myriad_telemetry::metrics::LaneMetrics;
-use myriad_wire::{LaneId, SpaceClock, Tick};
+use myriad_wire::{GatewayId, LaneId, SpaceClock, Tick};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -40,7 +42,9 @@ pub(crate) struct LanePorts {
     pub(crate) metrics: LaneMetrics,
     /// How far the lane is, for whoever watches.
     pub(crate) progress: Arc<LaneProgress>,
-    /// Closed when the node drains.
+    /// Which lanes there are.
+    pub(crate) layout: LayoutWatch,
+    /// Closed when the lane is to end: the node drains, or the lane has retired.
     pub(crate) stop: Receiver<()>,
     /// Where it meets the other lanes of the node then.
     pub(crate) farewell: Option<Guest>,
@@ -58,6 +62,11 @@ pub(crate) struct LaneProgress {
     frame_bytes: AtomicU64,
     frame_bytes_total: AtomicU64,
     handed_off: AtomicU64,
+    readers: AtomicU64,
+    /// All gateways that are known read it.
+    is_read: AtomicBool,
+    is_over: AtomicBool,
+    spawned: AtomicU64,
 }
 
 impl LaneProgress {
@@ -71,6 +80,10 @@ impl LaneProgress {
             frame_bytes: AtomicU64::new(0),
             frame_bytes_total: AtomicU64::new(0),
             handed_off: AtomicU64::new(0),
+            readers: AtomicU64::new(0),
+            is_read: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            spawned: AtomicU64::new(0),
         }
     }
 
@@ -99,6 +112,26 @@ impl LaneProgress {
         self.handed_off.load(Ordering::Relaxed)
     }
 
+    /// How many gateways read the lane.
+    pub(crate) fn readers(&self) -> u64 {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    /// Whether all gateways that are known to be there read the lane.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_read.load(Ordering::Relaxed)
+    }
+
+    /// Whether the lane has retired: it has nothing, and gets nothing any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// How many of its share of the node's entity ids are given out.
+    pub(crate) fn spawned(&self) -> u64 {
+        self.spawned.load(Ordering::Relaxed)
+    }
+
     fn note(&self, now: Tick, lane: &Lane, took: Duration) {
         let smooth = |smoothed: &AtomicU64, value: u64| {
             let before = smoothed.load(Ordering::Relaxed);
@@ -116,6 +149,9 @@ impl LaneProgress {
         self.handed_off
             .store(lane.counters().handed_off, Ordering::Relaxed);
         self.entities.store(lane.entities() as u64, Ordering::Relaxed);
+        self.readers.store(lane.readers() as u64, Ordering::Relaxed);
+        self.is_over.store(lane.is_over(), Ordering::Relaxed);
+        self.spawned.store(lane.space().spawned(), Ordering::Relaxed);
         self.tick.store(now.0, Ordering::Relaxed);
     }
 }
@@ -143,6 +179,7 @@ pub(crate) fn start<E: Send + 'static>(
                     overruns: 0,
                     storage_refused: 0,
                     truth_readers: 0,
+                    gateways: Vec::new(),
                 }
                 .run(now);
             }
@@ -164,10 +201,15 @@ struct LaneLoop {
     storage_refused: u64,
     /// How many readers of the truth were told all of it.
     truth_readers: u64,
+    /// Those that are known to be there.
+    gateways: Vec<GatewayId>,
 }
 
 impl LaneLoop {
     fn run(mut self, mut last: Tick) {
+        // Whatever has been seen of the layout before, by whomever.
+        let view = self.ports.layout.now();
+        self.adopt(&view);
         loop {
             let next = self.next_tick(last);
             if !self.wait_until_due(next) {
@@ -178,7 +220,9 @@ impl LaneLoop {
         }
         // A second wish to stop does not hurry it.
         self.ports.stop = crossbeam_channel::never();
-        self.part(last);
+        if !self.lane.is_over() {
+            self.part(last);
+        }
         self.drain();
     }
 
@@ -254,7 +298,24 @@ impl LaneLoop {
         }
     }
 
+    fn adopt(&mut self, view: &ClusterView) {
+        self.gateways = layout::gateways(view);
+        if let Some(partition) = self.ports.layout.partition(view) {
+            self.lane.adopt(partition);
+        }
+    }
+
+    /// Adopts the layout, if it has changed.
+    fn look_at_layout(&mut self) {
+        if let Some(view) = self.ports.layout.changed() {
+            self.adopt(&view);
+        }
+        let is_read = self.lane.is_read_by(self.gateways.iter().copied());
+        self.ports.progress.is_read.store(is_read, Ordering::Relaxed);
+    }
+
     fn tick(&mut self, now: Tick) {
+        self.look_at_layout();
         let started = Instant::now();
         let mut stage_started = started;
         let readers = self.ports.truth.as_ref().map_or(0, TruthFeed::readers_came);

@@ -1,6 +1,7 @@
 //! The `myriad` binary: one server, one cluster node, the demo, or the load harness.
 
 mod ca;
+mod changes;
 mod clock;
 mod cluster_up;
 mod config;
@@ -11,6 +12,7 @@ mod farewell;
 mod gateway_loop;
 mod lane_loop;
 mod lanes;
+mod layout;
 mod membership;
 mod metrics;
 mod node;
@@ -71,7 +73,7 @@ enum Command {
     Config,
     /// Start a whole cluster on this machine.
     Cluster(cluster_up::ClusterArgs),
-    /// Look at a running cluster.
+    /// Look at a running cluster, and change its lanes.
     Ctl(ctl::CtlArgs),
     /// Make the certificates with which the nodes of a cluster know each other.
     Ca(ca::CaArgs),

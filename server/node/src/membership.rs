@@ -5,16 +5,17 @@
 //! small answer, and after a restart of the directory everything is told again by itself.
 
 use crate::config::Cluster;
+use crate::layout::LayoutWatch;
 use crate::start::SPACE;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use myriad_cluster::{Partition, place_lanes};
+use myriad_cluster::Partition;
 use myriad_directory::remote::RemoteDirectory;
-use myriad_directory::{ClusterView, Directory as _, DirectoryError, NodeRecord};
+use myriad_directory::{ClusterView, Directory as _, DirectoryError, LayoutChange, NodeRecord};
 use myriad_fabric::call::Caller;
 use myriad_fabric::quic::NodeLinks;
 use myriad_fabric::{Fabric, RoleId};
-use myriad_wire::{Incarnation, LaneId, SpaceClock};
+use myriad_wire::{Incarnation, SpaceClock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -57,10 +58,11 @@ pub(crate) fn space_clock(
     }
 }
 
-/// What gives lanes their places, at the node with the directory.
+/// What gives the space its first lanes, at the node with the directory.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    pub(crate) partition: Partition,
+    pub(crate) cells: u32,
+    pub(crate) lanes_per_cell: u32,
     /// With so many nodes that take lanes the cluster begins.
     pub(crate) lane_nodes: usize,
 }
@@ -123,29 +125,19 @@ impl Membership {
         self.view.clone()
     }
 
-    /// Waits until every lane of the space has its place, and answers those whose place is at `node`.
+    /// Waits until the space has lanes, and answers these.
     ///
     /// # Errors
     /// If this node may not go on.
-    pub(crate) async fn places(&self, partition: &Partition, node: &str) -> Result<Vec<LaneId>> {
-        let all = partition.lanes().count();
-        let mut view = self.view.clone();
+    pub(crate) async fn lanes(&self, layout: &mut LayoutWatch) -> Result<Partition> {
         let mut ended = self.ended.clone();
-        let placed = async {
-            let is_placed = |view: &Arc<ClusterView>| view.lanes.len() >= all;
-            if !is_placed(&view.borrow_and_update()) {
-                tracing::info!("waiting for the lanes' places: more nodes with lanes are to come");
-            }
-            let view = view.wait_for(is_placed).await;
-            view.map(|view| lanes_of(&view, partition, node))
-                .unwrap_or_default()
-        };
         tokio::select! {
-            lanes = placed => Ok(lanes),
+            biased;
             why = ended.wait_for(Option::is_some) => match why.ok().and_then(|why| why.clone()) {
                 Some(why) => bail!(why),
                 None => bail!("the node left its cluster"),
             },
+            lanes = layout.first() => lanes.context("the node left its cluster"),
         }
     }
 
@@ -181,12 +173,6 @@ impl Membership {
             tracing::error!("the membership's thread panicked");
         }
     }
-}
-
-fn lanes_of(view: &ClusterView, partition: &Partition, node: &str) -> Vec<LaneId> {
-    let records = view.lanes.iter().filter(|record| record.node == node);
-    let lanes = records.map(|record| record.lane);
-    lanes.filter(|lane| partition.cell_of(*lane).is_some()).collect()
 }
 
 /// What the thread works with.
@@ -289,27 +275,22 @@ impl Watching {
         }
     }
 
-    /// Gives lanes their places that have none.
+    /// Founds the space, if it has no lanes.
     fn coordinate(&mut self, view: &ClusterView) -> Result<(), DirectoryError> {
         let Some(coordinator) = &self.coordinator else {
             return Ok(());
         };
         let takers = view.nodes.iter().filter(|node| node.takes_lanes);
         let takers: Vec<String> = takers.map(|node| node.name.clone()).collect();
-        if takers.len() < coordinator.lane_nodes {
+        if !view.lanes.is_empty() || takers.len() < coordinator.lane_nodes {
             return Ok(());
         }
-        let placed = view.lanes.iter().map(|record| (record.lane, record.node.clone()));
-        let places = place_lanes(&coordinator.partition, &placed.collect(), &takers);
-        if !places.is_empty() {
-            tracing::info!(
-                lanes = places.len(),
-                nodes = takers.len(),
-                "lanes get their places"
-            );
-            self.directory.place(&places)?;
-        }
-        Ok(())
+        tracing::info!(nodes = takers.len(), "the space gets its lanes");
+        self.directory.change(&LayoutChange::Found {
+            cells: coordinator.cells,
+            lanes_per_cell: coordinator.lanes_per_cell,
+            nodes: takers,
+        })
     }
 }
 

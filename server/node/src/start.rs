@@ -1,10 +1,12 @@
 //! Starts a node: everything is read and checked first, then storage, links, roles and admin come up in the
 //! order in which they need each other, and go down in the reverse.
 
+use crate::changes;
 use crate::config::{Config, Role};
 use crate::control::Control;
 use crate::gateway_loop::{self, GatewayPorts};
-use crate::lanes;
+use crate::lanes::{Basis, Lanes};
+use crate::layout::LayoutWatch;
 use crate::membership::{self, Coordinator, Membership};
 use crate::node::Told;
 use crate::scripts;
@@ -44,13 +46,11 @@ const LAST_SAVES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running node.
 pub(crate) struct Running {
-    config: Config,
+    config: Arc<Config>,
     /// Dropped to stop the gateway's thread, which tells its clients.
     stop_gateway: Option<Sender<()>>,
-    /// Dropped to stop the lanes' threads, which save everything.
-    stop_lanes: Option<Sender<()>>,
     gateway: Option<JoinHandle<()>>,
-    lanes: Vec<JoinHandle<()>>,
+    lanes: Option<Lanes>,
     edge: Option<Edge>,
     membership: Membership,
     links: Option<Arc<NodeLinks>>,
@@ -73,6 +73,7 @@ pub(crate) struct Parts<'a> {
 
 /// Starts the node that `config` describes. `told` interrupts it while it waits for others.
 pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Running> {
+    let config = Arc::new(config);
     let sources = config
         .has(Role::Lane)
         .then(|| scripts::load(config.scripts.directory.as_deref()))
@@ -91,7 +92,8 @@ pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Ru
         .transpose()?;
     let local = store
         .as_ref()
-        .map(|store| Arc::new(Mutex::new(LocalDirectory::new(store.clone(), config.settings()))));
+        .map(|store| open_directory(store, &config))
+        .transpose()?;
     let services = match (&store, &local) {
         (Some(store), Some(local)) => serve(&parts.fabric, store, local)?,
         _ => Vec::new(),
@@ -112,6 +114,7 @@ pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Ru
         metrics: parts.metrics.clone(),
         readiness: parts.readiness.clone(),
         status: control.status_source(&config, incarnation),
+        changes: Some(changes::sink(&parts.fabric, incarnation)),
         truth: parts.truth.clone(),
     };
     let admin = runtime
@@ -130,47 +133,53 @@ pub(crate) fn start(config: Config, runtime: &Runtime, told: &Told) -> Result<Ru
         settings: settings(&config, sources.as_ref()),
     };
     let coordinator = store.is_some().then(|| Coordinator {
-        partition: config.space.partition.clone(),
+        cells: config.space.partition.cells(),
+        lanes_per_cell: config.space.lanes_per_cell,
         lane_nodes: config.cluster.lane_nodes as usize,
     });
     let membership = Membership::start(&parts.fabric, own, links.clone(), coordinator)?;
     control.watch_cluster(membership.view());
 
-    let mut lanes = Vec::new();
-    let mut stop_lanes = None;
-    if let Some(sources) = sources {
-        let places = membership.places(&config.space.partition, &config.node.name);
-        let places = runtime.block_on(async {
+    let mut layout = LayoutWatch::new(config.space.partition.clone(), membership.view());
+    if config.has(Role::Lane) || edge.is_some() {
+        runtime.block_on(async {
             tokio::select! {
                 // Who need not wait starts, and stops then.
                 biased;
-                places = places => places,
-                why = told.told() => bail!("{why} before all lanes had a place"),
+                lanes = membership.lanes(&mut layout) => lanes.map(|_| ()),
+                why = told.told() => bail!("{why} before the space had lanes"),
             }
         })?;
-        let (stop, stopped) = bounded(0);
-        let basis = lanes::Basis {
-            sources,
-            open_store: &|| open_store(&parts, store.as_ref(), incarnation),
-            incarnation,
-            stop: stopped,
-        };
-        lanes = lanes::start(&parts, &basis, places, &mut control)?;
-        stop_lanes = Some(stop);
     }
+    let lanes = match sources {
+        Some(sources) => {
+            let directory = membership::directory(&parts.fabric, incarnation);
+            Some(Lanes::start(Basis {
+                config: Arc::clone(&config),
+                sources,
+                open_store: way_to_store(&parts.fabric, store.clone(), incarnation),
+                incarnation,
+                fabric: parts.fabric.clone(),
+                metrics: parts.metrics.clone(),
+                truth: parts.truth.clone(),
+                layout: layout.clone(),
+                watched: control.watch_lanes(directory, incarnation),
+            })?)
+        }
+        None => None,
+    };
     let mut gateway = None;
     let mut stop_gateway = None;
     if let Some(edge) = &edge {
         let (stop, stopped) = bounded(0);
-        gateway = Some(start_gateway(&parts, edge, incarnation, stopped)?);
-        control.watch_edge(edge.clone(), config.space.partition.lanes().collect());
+        gateway = Some(start_gateway(&parts, edge, incarnation, (layout, stopped))?);
+        control.watch_edge(edge.clone());
         stop_gateway = Some(stop);
     }
     control.start(runtime);
     let fingerprint = edge.as_ref().map(|edge| edge.fingerprint().to_owned());
     let running = Running {
         stop_gateway,
-        stop_lanes,
         gateway,
         lanes,
         edge,
@@ -194,6 +203,14 @@ fn settings(config: &Config, sources: Option<&ScriptSources>) -> Vec<(String, St
     settings
 }
 
+/// The directory at this node.
+fn open_directory(store: &RedbStorage, config: &Config) -> Result<SharedDirectory> {
+    let mut local = LocalDirectory::new(store.clone(), config.settings());
+    let space = &config.space;
+    local.set_cut(space.partition.cells(), space.lanes_per_cell)?;
+    Ok(Arc::new(Mutex::new(local)))
+}
+
 type SharedDirectory = Arc<Mutex<LocalDirectory<RedbStorage>>>;
 
 /// Offers the directory and the store to all nodes, this one included.
@@ -209,16 +226,23 @@ fn serve(fabric: &Fabric, store: &RedbStorage, local: &SharedDirectory) -> Resul
     Ok(vec![directory, store])
 }
 
-/// A lane's way to the store: its file, or the node that has it.
-fn open_store(parts: &Parts<'_>, store: Option<&RedbStorage>, incarnation: Incarnation) -> Box<dyn Storage> {
-    if let Some(store) = store {
-        return Box::new(store.clone());
-    }
-    let mut caller = Caller::new(&parts.fabric, incarnation, RoleId::Store, STORE_PATIENCE);
-    Box::new(RemoteStorage::new(Box::new(move |question| {
-        let answer = caller.call(question).map_err(|error| error.to_string())?;
-        Ok(answer.to_vec())
-    })))
+/// Makes a lane's way to the store: its file, or the node that has it.
+fn way_to_store(
+    fabric: &Fabric,
+    store: Option<RedbStorage>,
+    incarnation: Incarnation,
+) -> Box<dyn Fn() -> Box<dyn Storage> + Send> {
+    let fabric = fabric.clone();
+    Box::new(move || -> Box<dyn Storage> {
+        if let Some(store) = &store {
+            return Box::new(store.clone());
+        }
+        let mut caller = Caller::new(&fabric, incarnation, RoleId::Store, STORE_PATIENCE);
+        Box::new(RemoteStorage::new(Box::new(move |question| {
+            let answer = caller.call(question).map_err(|error| error.to_string())?;
+            Ok(answer.to_vec())
+        })))
+    })
 }
 
 /// Registers the node: at its own directory, or at the node that has it.
@@ -303,15 +327,19 @@ fn start_gateway(
     parts: &Parts<'_>,
     edge: &Edge,
     incarnation: Incarnation,
-    stop: Receiver<()>,
+    (mut layout, stop): (LayoutWatch, Receiver<()>),
 ) -> Result<JoinHandle<()>> {
     let config = parts.config;
     let id = GatewayId(incarnation.0);
     let (inbox, messages) = bounded::<FabricMessage>(FABRIC_INBOX_MAX);
     parts.fabric.register(RoleId::Gateway(id), inbox);
-    let lanes: Vec<LaneId> = config.space.partition.lanes().collect();
+    let view = layout.now();
+    let partition = layout
+        .partition(&view)
+        .context("the space has no lanes any more")?;
+    let lanes: Vec<LaneId> = partition.lanes().collect();
     let first = *lanes.first().expect("a space has a lane");
-    let gateway = Gateway::new(GatewayConfig {
+    let mut gateway = Gateway::new(GatewayConfig {
         lanes,
         login: LoginPolicy {
             key: config.client.login_key.clone(),
@@ -328,11 +356,14 @@ fn start_gateway(
         backlog_bytes_max: config.gateway.backlog_kib as usize * 1024,
         ..GatewayConfig::new(id, incarnation, SPACE, first)
     });
+    let homes: Vec<LaneId> = partition.homes().collect();
+    gateway.adopt(&partition.lanes().collect::<Vec<_>>(), &homes);
     let ports = GatewayPorts {
         fabric: parts.fabric.clone(),
         messages,
         edge: edge.clone(),
         metrics: GatewayMetrics::new(&parts.metrics),
+        layout,
         stop,
     };
     Ok(gateway_loop::start(gateway, config.space.hz, ports)?)
@@ -378,8 +409,8 @@ impl Running {
         let mut check = tokio::time::interval(Duration::from_millis(200));
         loop {
             check.tick().await;
-            let mut threads = self.lanes.iter().chain(&self.gateway);
-            let role_ended = threads.any(JoinHandle::is_finished)
+            let role_ended = self.gateway.as_ref().is_some_and(JoinHandle::is_finished)
+                || self.lanes.as_ref().is_some_and(Lanes::has_failed)
                 || self.edge.as_ref().is_some_and(Edge::has_failed)
                 || self.services.iter().any(Service::has_failed);
             if role_ended || self.membership.ended().is_some() {
@@ -397,9 +428,10 @@ impl Running {
             let closed = tokio::task::spawn_blocking(move || edge.close_all(CloseReason::Shutdown));
             clean &= closed.await.is_ok();
         }
-        drop(self.stop_lanes.take());
-        for lane in self.lanes {
-            clean &= join(Some(lane), "lane").await;
+        if let Some(lanes) = self.lanes.take() {
+            clean &= tokio::task::spawn_blocking(move || lanes.stop())
+                .await
+                .unwrap_or(false);
         }
         self.control.stop().await;
         if !self.services.is_empty() {

@@ -43,6 +43,7 @@ impl Shared {
         let nobody = Origin {
             incarnation: Incarnation(0),
             share: 0,
+            spawned: 0,
             epoch: LaneEpoch(0),
         };
         Self {

@@ -24,6 +24,7 @@ fn parts() -> AdminParts {
         metrics: Metrics::new(),
         readiness: Readiness::new(),
         status: Arc::new(|| serde_json::json!({ "sessions": 3 })),
+        changes: None,
         truth: None,
     }
 }
@@ -46,7 +47,8 @@ async fn connect(server: &AdminServer, request: &str) -> TcpStream {
 }
 
 async fn ask(server: &AdminServer, method: &str, path: &str, headers: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
     let mut stream = connect(server, &request).await;
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an answer");
@@ -260,6 +262,7 @@ async fn the_truth_streams_until_the_server_shuts_down() {
         departing: Vec::new(),
         changes: Vec::new(),
         events: 0,
+        is_over: false,
     };
     let mut expected = Vec::new();
     codec::frame_into(&tick, &mut expected);

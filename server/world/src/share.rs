@@ -27,6 +27,14 @@ impl Share {
         lanes: 1,
     };
 
+    /// No place at all.
+    pub const NOTHING: Self = Self {
+        low: [0; 2],
+        high: [0; 2],
+        lane: 0,
+        lanes: 1,
+    };
+
     /// Whether what begins at `position` is this lane's to spawn.
     #[must_use]
     pub fn owns(&self, position: Pos) -> bool {

@@ -53,6 +53,8 @@ pub struct Origin {
     pub incarnation: Incarnation,
     /// Which of the node's lanes this is: each has a share of the incarnation's ids to itself.
     pub share: u8,
+    /// How many ids of that share lanes before this one have given.
+    pub spawned: u64,
     /// The lane's claim: entities get names of it.
     pub epoch: LaneEpoch,
 }
@@ -115,7 +117,7 @@ pub struct Space {
     config: SpaceConfig,
     kinds: Kinds,
     origin: Origin,
-    /// Entities spawned so far.
+    /// How many ids of the share are given.
     spawned: u64,
     issue: Issue,
     /// Names given by other lanes, whose lives ended here.
@@ -151,7 +153,7 @@ impl Space {
             kinds,
             issue: Issue::new(origin.epoch),
             origin,
-            spawned: 0,
+            spawned: origin.spawned,
             freed: Vec::new(),
             tick: Tick(0),
             moving: world.query(),
@@ -280,6 +282,12 @@ impl Space {
         self.spawned += 1;
         parts.identity.life = self.new_life(self.origin.epoch, Hop(0));
         Ok(self.insert(parts))
+    }
+
+    /// How many ids of the origin's share are given: by this lane, and by those before it.
+    #[must_use]
+    pub fn spawned(&self) -> u64 {
+        self.spawned
     }
 
     /// An entity from its record, with its own id, in a new life. Its last one was in `era` and of `hop`, as its record

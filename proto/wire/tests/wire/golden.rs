@@ -361,6 +361,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visit) {
     visitor.visit(chain(next_refusal));
     visitor.visit(chain(next_parcel));
     visitor.visit(vec![lane_message()]);
+    visitor.visit(chain(directory::next_duty));
+    visitor.visit(chain(directory::next_change));
     visitor.visit(chain(directory::next_request));
     visitor.visit(chain(directory::next_reply));
 }

@@ -1,6 +1,7 @@
 //! What the directory remembers, and whom it refuses.
 
 use super::*;
+use crate::Duty;
 use crate::remote::{self, RemoteDirectory};
 use myriad_storage::{MemoryStorage, RedbStorage};
 use proptest::prelude::*;
@@ -30,9 +31,14 @@ fn in_memory() -> LocalDirectory<MemoryStorage> {
     LocalDirectory::new(MemoryStorage::new(), Vec::new())
 }
 
-fn places(places: &[(u32, &str)]) -> Vec<(LaneId, String)> {
-    let place = |(lane, node): &(u32, &str)| (LaneId(*lane), (*node).to_owned());
-    places.iter().map(place).collect()
+/// A space of so many cells gets its lanes, one per cell, at these nodes.
+fn found(directory: &mut dyn Directory, cells: u32, nodes: &[&str]) {
+    let found = LayoutChange::Found {
+        cells,
+        lanes_per_cell: 1,
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+    };
+    directory.change(&found).expect("kept");
 }
 
 /// Checks the directory that `open` opens, and opens again after the one before was dropped.
@@ -40,7 +46,7 @@ fn check<S: Storage>(mut open: impl FnMut() -> LocalDirectory<S>) {
     let mut directory = open();
     let first = join(&mut directory, "a");
     assert_eq!(first, Incarnation(1));
-    directory.place(&places(&[(1, "a"), (2, "b")])).expect("kept");
+    found(&mut directory, 2, &["a", "b"]);
     let epoch = directory.claim_lane(LaneId(1), first).expect("kept");
     let clock = directory.space_clock(SPACE, 10.0, NOW_US, first).expect("kept");
     assert_eq!(clock, SpaceClock::new(NOW_US, 10.0));
@@ -62,8 +68,10 @@ fn check<S: Storage>(mut open: impl FnMut() -> LocalDirectory<S>) {
     });
     let lane = |lane, node: &str, claim| LaneRecord {
         lane: LaneId(lane),
+        cell: lane - 1,
         node: node.to_owned(),
         claim,
+        ..LaneRecord::default()
     };
     assert_eq!(view.lanes, [lane(1, "a", claim), lane(2, "b", None)]);
     assert!(directory.claim_lane(LaneId(1), second).expect("kept") > epoch);
@@ -104,7 +112,7 @@ fn another_node_is_answered_what_this_one_is() {
     }));
     let incarnation = local.lock().expect("no panic").register_node("b").expect("kept");
     there.announce(&record("b", incarnation)).expect("kept");
-    there.place(&places(&[(7, "b")])).expect("kept");
+    found(&mut there, 7, &["b"]);
     let early = there
         .claim_lane(LaneId(8), incarnation)
         .expect_err("no place yet");
@@ -116,7 +124,7 @@ fn another_node_is_answered_what_this_one_is() {
     let view = there.view(0).expect("readable").expect("there is one");
     assert_eq!(there.view(view.revision).expect("readable"), None);
     assert_eq!(view.nodes, [record("b", incarnation)]);
-    let claim = view.lanes[0].claim.expect("claimed");
+    let claim = view.lanes[6].claim.expect("claimed");
     assert_eq!((claim.incarnation, claim.epoch), (incarnation, epoch));
     assert_eq!(clock, SpaceClock::new(NOW_US, 10.0));
     there.withdraw(incarnation).expect("kept");
@@ -130,7 +138,7 @@ fn another_node_is_answered_what_this_one_is() {
 fn who_was_replaced_may_do_nothing_any_more() {
     let mut directory = in_memory();
     let old = join(&mut directory, "a");
-    directory.place(&places(&[(1, "a")])).expect("kept");
+    found(&mut directory, 1, &["a"]);
     directory.space_clock(SPACE, 10.0, NOW_US, old).expect("kept");
     let new = directory.register_node("a").expect("kept");
     let again = directory.announce(&record("a", old)).expect_err("replaced");
@@ -156,14 +164,48 @@ fn who_was_replaced_may_do_nothing_any_more() {
 fn a_lane_is_claimed_where_it_has_its_place() {
     let mut directory = in_memory();
     let (a, b) = (join(&mut directory, "a"), join(&mut directory, "b"));
-    directory.place(&places(&[(1, "a"), (2, "a")])).expect("kept");
+    found(&mut directory, 2, &["a"]);
     let elsewhere = directory.claim_lane(LaneId(1), b).expect_err("it is a's");
     assert_eq!(elsewhere.to_string(), "lane 1 has its place at a, not at b");
     let first = directory.claim_lane(LaneId(1), a).expect("kept");
-    directory.place(&places(&[(1, "b")])).expect("kept");
-    assert!(directory.claim_lane(LaneId(1), a).is_err());
-    assert!(directory.claim_lane(LaneId(1), b).expect("kept") > first);
     assert!(directory.claim_lane(LaneId(2), a).expect("kept") > first);
+    assert!(directory.claim_lane(LaneId(1), a).expect("kept") > first);
+}
+
+#[test]
+fn lanes_change_as_the_layout_allows_and_who_runs_them_says() {
+    let storage = MemoryStorage::new();
+    let mut directory = LocalDirectory::new(storage.clone(), Vec::new());
+    let (a, b) = (join(&mut directory, "a"), join(&mut directory, "b"));
+    found(&mut directory, 1, &["a"]);
+    directory.claim_lane(LaneId(1), a).expect("kept");
+    let moved = LayoutChange::Move {
+        lane: LaneId(1),
+        node: "b".to_owned(),
+    };
+    directory.change(&moved).expect("kept");
+    let lane = LaneId(2);
+    let early = directory.claim_lane(lane, a).expect_err("it is b's");
+    assert!(matches!(early, DirectoryError::Elsewhere { .. }), "{early}");
+    let stale = directory.claim_lane(lane, b).expect("kept");
+    let epoch = directory.claim_lane(lane, b).expect("kept");
+    let known = directory.view(0).expect("readable").expect("there is one");
+    // A claim that was overtaken changes nothing, nor does what was refused.
+    let refused = directory.change(&LayoutChange::Serve { lane, epoch: stale });
+    assert!(matches!(refused, Err(DirectoryError::Layout(_))), "{refused:?}");
+    assert_eq!(directory.view(known.revision).expect("readable"), None);
+    directory
+        .change(&LayoutChange::Serve { lane, epoch })
+        .expect("kept");
+    let mut directory = LocalDirectory::new(storage, Vec::new());
+    directory.announce(&record("b", b)).expect("kept");
+    let view = directory
+        .view(known.revision)
+        .expect("readable")
+        .expect("another");
+    assert_eq!(view.layout, known.layout + 1);
+    let duties: Vec<_> = view.lanes.iter().map(|lane| (lane.lane.0, lane.duty)).collect();
+    assert_eq!(duties, [(1, Duty::Retiring), (2, Duty::Serving)]);
 }
 
 #[test]
@@ -212,7 +254,7 @@ fn the_revision_tells_changes_and_nothing_else() {
     directory.announce(&record("a", a)).expect("the same again");
     directory.withdraw(Incarnation(77)).expect("nobody");
     assert_eq!(directory.view(known).expect("readable"), None);
-    directory.place(&places(&[(1, "a")])).expect("kept");
+    found(&mut directory, 1, &["a"]);
     let placed = revision(&mut directory);
     directory.claim_lane(LaneId(1), a).expect("kept");
     let claimed = revision(&mut directory);
@@ -339,7 +381,7 @@ proptest! {
         let open = || LocalDirectory::new(storage.clone(), Vec::new());
         let mut directory = open();
         let mut incarnation = join(&mut directory, "a");
-        directory.place(&places(&[(2, "a"), (3, "a")])).expect("kept");
+        found(&mut directory, 3, &["a"]);
         let mut epoch = LaneEpoch(0);
         for step in steps {
             match step {

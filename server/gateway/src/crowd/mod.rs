@@ -182,6 +182,17 @@ impl Crowd {
         self.tracks.forget_issuer(issuer);
     }
 
+    /// The number is a lane's of which nothing is known yet.
+    pub(crate) fn set_lane(&mut self, lane: usize) {
+        self.tracks.set_lane(lane);
+    }
+
+    /// The lane has ended.
+    pub(crate) fn drop_lane(&mut self, lane: usize) {
+        self.void(lane);
+        self.tracks.found(lane);
+    }
+
     fn void(&mut self, lane: usize) {
         if self.tracks.void(lane) {
             self.era += 1;

@@ -243,6 +243,13 @@ impl Tracks {
         self.issuers[usize::from(issuer.0)].of = Vec::new();
     }
 
+    /// There is a lane of this number.
+    pub(crate) fn set_lane(&mut self, lane: usize) {
+        if self.lanes.len() <= lane {
+            self.lanes.resize_with(lane + 1, LaneTracks::default);
+        }
+    }
+
     /// Nothing is known of the lane until its next keyframe.
     pub(crate) fn lose(&mut self, lane: usize) {
         self.lanes[lane].lost = true;

@@ -133,6 +133,17 @@ impl Lives {
         }
     }
 
+    /// There is a lane of this number.
+    pub(super) fn set_lane(&mut self, lane: usize) {
+        assert!(
+            lane < usize::from(Holder::IN_TRANSIT) - 1,
+            "numbers of lanes have seven bits"
+        );
+        if self.held.len() <= lane {
+            self.held.resize(lane + 1, 0);
+        }
+    }
+
     /// A turn begins, in tick `now` of the gateway: no view knows those who ended in the last one.
     pub(super) fn begin(&mut self, now: u64) {
         self.free.append(&mut self.resting);

@@ -76,6 +76,28 @@ impl Mirror {
         }
     }
 
+    /// The number is this lane's from now on, of which nothing is known yet.
+    pub(crate) fn set_lane(&mut self, number: usize, lane: LaneId) {
+        if self.lanes.len() <= number {
+            self.lanes.resize_with(number + 1, LaneMirror::default);
+        }
+        self.lanes[number] = LaneMirror {
+            lane,
+            ..LaneMirror::default()
+        };
+        self.lives.set_lane(number);
+    }
+
+    /// The lane has ended: whom it had authority over, which should be nobody, waits for another lane.
+    pub(crate) fn drop_lane(&mut self, number: usize, sink: &mut Sink) {
+        self.lanes[number] = LaneMirror::default();
+        let left: Vec<Life> = self.lives.held_by(number).collect();
+        for life in left {
+            self.lives.depart(&life, sink.now);
+        }
+        sink.crowd.drop_lane(number);
+    }
+
     /// The copies, by number.
     pub(crate) fn lanes(&self) -> &[LaneMirror] {
         &self.lanes

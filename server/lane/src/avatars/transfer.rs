@@ -1,6 +1,7 @@
 //! Avatars and their sessions as they go from lane to lane.
 
 use super::{Avatar, Place, Saved, Session};
+use crate::whereabouts::AvatarLife;
 use myriad_wire::lane::{AvatarTransfer, SessionTransfer};
 use myriad_world::{Handle, MovementBudget};
 
@@ -12,6 +13,7 @@ impl Avatar {
             epoch: self.epoch,
             session: self.session.map(Session::into_transfer),
             detached: self.detached.map(Session::into_transfer),
+            replaced: self.replaced.into(),
             detached_since: self.detached_since,
             left: self.left,
             saved_position: self.saved.position,
@@ -22,14 +24,16 @@ impl Avatar {
     /// The account and avatar that came; `budget` is a full one.
     pub(crate) fn from_transfer(
         transfer: AvatarTransfer,
-        handle: Handle,
+        (handle, life): (Handle, AvatarLife),
         budget: &MovementBudget,
     ) -> (String, Self) {
         let session = |session| Session::from_transfer(session, budget);
         let avatar = Self {
             place: Place::InWorld(handle),
+            life,
             session: transfer.session.map(session),
             detached: transfer.detached.map(session),
+            replaced: transfer.replaced.into(),
             epoch: transfer.epoch,
             detached_since: transfer.detached_since,
             left: transfer.left,

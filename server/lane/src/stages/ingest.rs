@@ -86,6 +86,8 @@ fn handle_report(lane: &mut Lane, from: GatewayId, body: &[u8]) {
     if report.full {
         let named: BTreeSet<SessionId> = report.attach.iter().map(|attach| attach.session).collect();
         detach_all(lane, from, |session| !named.contains(&session));
+        lane.waiting
+            .retain(|session, (gateway, _)| *gateway != from || named.contains(session));
     }
     lane.wishes
         .extend(report.attach.into_iter().map(|attach| Wish::Attach(from, attach)));

@@ -137,6 +137,7 @@ pub(crate) fn origin(config: &Config) -> Origin {
     Origin {
         incarnation: config.incarnation,
         share: 0,
+        spawned: 0,
         epoch: config.epoch,
     }
 }

@@ -1,5 +1,6 @@
-//! `myriad ctl`: what an operator asks a cluster. It speaks the admin HTTP, so any node answers for all.
+//! `myriad ctl`: what an operator asks a cluster, and asks of it. It speaks the admin HTTP, so any node answers for all.
 
+mod change;
 pub(crate) mod overview;
 
 use anyhow::{Context as _, Result};
@@ -13,13 +14,15 @@ use std::time::Duration;
 /// How often `top` looks again.
 const TOP_PERIOD: Duration = Duration::from_secs(1);
 
-/// Look at a running cluster through the admin HTTP of any of its nodes.
+/// Look at a running cluster, and change its lanes, through the admin HTTP of any of its nodes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   myriad ctl nodes
   myriad ctl lanes --admin http://10.0.0.1:8080 --token-file admin.token
-  myriad ctl top")]
+  myriad ctl top
+  myriad ctl split 1,1 --lanes 2
+  myriad ctl move 7 cell-2")]
 pub(crate) struct CtlArgs {
     #[command(subcommand)]
     what: What,
@@ -36,7 +39,7 @@ pub(crate) struct CtlArgs {
     token_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum What {
     /// Who is there: each node, whether it is ready, where it is reached.
     Nodes,
@@ -46,6 +49,9 @@ enum What {
     Lanes,
     /// All of it, again every second, until Ctrl-C.
     Top,
+    Split(change::SplitArgs),
+    Merge(change::MergeArgs),
+    Move(change::MoveArgs),
 }
 
 /// Runs `myriad ctl`.
@@ -72,13 +78,19 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn tell(args: &CtlArgs, access: &Access) -> Result<()> {
+    match &args.what {
+        What::Split(split) => return change::split(access, &args.admin, split),
+        What::Merge(merge) => return change::merge(access, &args.admin, merge),
+        What::Move(wish) => return change::move_lane(access, &args.admin, wish),
+        What::Nodes | What::Cells | What::Lanes | What::Top => {}
+    }
     loop {
         let overview = Overview::ask(access, &args.admin)?;
         let table = match args.what {
             What::Nodes => overview.nodes(),
             What::Cells => overview.cells(),
             What::Lanes => overview.lanes(),
-            What::Top => {
+            What::Top | What::Split(_) | What::Merge(_) | What::Move(_) => {
                 show(&format!(
                     "{}\n{}\n{}",
                     overview.nodes(),

@@ -1,12 +1,12 @@
 //! What the nodes of a cluster say of themselves, put together, and as tables for people.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a node may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How admin HTTP is asked.
 pub(crate) struct Access {
@@ -22,6 +22,30 @@ impl Access {
             .build()
             .into();
         Self { agent, token }
+    }
+
+    /// Asks the node whose admin HTTP is at `admin` to change the cluster.
+    ///
+    /// # Errors
+    /// If it does not answer, or says why it can't be changed so.
+    pub(crate) fn change(&self, admin: &str, word: &str, body: &serde_json::Value) -> Result<()> {
+        let url = format!("{}/cluster/{word}", admin.trim_end_matches('/'));
+        let mut request = self.agent.post(&url).config().http_status_as_error(false).build();
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let request = request.header("Content-Type", "application/json");
+        let mut answer = request
+            .send(body.to_string())
+            .with_context(|| format!("asking {url}"))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let why = answer.body_mut().read_to_string().unwrap_or_default();
+        match why.trim() {
+            "" => bail!("{url} answered {}", answer.status()),
+            why => bail!("{why}"),
+        }
     }
 
     fn status(&self, admin: &str) -> Result<Status> {
@@ -76,12 +100,15 @@ struct NodePlace {
     admin: String,
 }
 
+/// A lane, as the directory tells of it.
 #[derive(Clone, Debug, Deserialize)]
-struct LanePlace {
-    lane: u32,
-    cell: u32,
-    node: String,
-    epoch: Option<u64>,
+pub(crate) struct LanePlace {
+    pub(crate) lane: u32,
+    pub(crate) cell: u32,
+    /// `opening`, `serving` or `retiring`.
+    pub(crate) duty: String,
+    pub(crate) node: String,
+    pub(crate) epoch: Option<u64>,
 }
 
 /// A cluster at one moment.
@@ -109,6 +136,21 @@ impl Overview {
             statuses: cluster.nodes.iter().map(ask).collect(),
             cluster,
         })
+    }
+
+    /// The lanes, as the directory tells of them.
+    pub(crate) fn lane_places(&self) -> &[LanePlace] {
+        &self.cluster.lanes
+    }
+
+    /// How many columns of cells there are.
+    pub(crate) fn columns(&self) -> u32 {
+        self.cluster.columns.max(1)
+    }
+
+    /// Whether no lane is about to come or go.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.cluster.lanes.iter().all(|lane| lane.duty == "serving")
     }
 
     fn lane(&self, lane: &LanePlace) -> Option<LaneStatus> {
@@ -158,13 +200,16 @@ impl Overview {
 
     /// The grid of cells, north up: who runs each, and its entities.
     pub(crate) fn cells(&self) -> String {
-        let mut by_cell: BTreeMap<u32, (Vec<&str>, u64)> = BTreeMap::new();
+        let mut by_cell: BTreeMap<u32, (Vec<&str>, u64, u32)> = BTreeMap::new();
         for lane in &self.cluster.lanes {
-            let (nodes, entities) = by_cell.entry(lane.cell).or_default();
-            nodes.push(&lane.node);
+            let (nodes, entities, lanes) = by_cell.entry(lane.cell).or_default();
+            if !nodes.contains(&lane.node.as_str()) {
+                nodes.push(&lane.node);
+            }
+            *lanes += 1;
             *entities += self.lane(lane).map_or(0, |status| status.entities);
         }
-        let columns = self.cluster.columns.max(1);
+        let columns = self.columns();
         let rows = by_cell.keys().next_back().map_or(0, |last| last / columns + 1);
         let head: Vec<String> = (0..columns).map(|column| format!("column {column}")).collect();
         let head: Vec<&str> = std::iter::once("cells")
@@ -172,7 +217,10 @@ impl Overview {
             .collect();
         let row = |row: u32| {
             let cells = (0..columns).map(|column| match by_cell.get(&(row * columns + column)) {
-                Some((nodes, entities)) => format!("{entities} on {}", nodes.join("+")),
+                Some((nodes, entities, 1)) => format!("{entities} on {}", nodes.join("+")),
+                Some((nodes, entities, lanes)) => {
+                    format!("{entities} in {lanes} lanes on {}", nodes.join("+"))
+                }
                 None => "-".to_owned(),
             });
             std::iter::once(format!("row {row}")).chain(cells).collect()
@@ -186,6 +234,7 @@ impl Overview {
             "lane",
             "cell",
             "node",
+            "duty",
             "epoch",
             "tick",
             "entities",
@@ -201,12 +250,9 @@ impl Overview {
             let of = |show: &dyn Fn(LaneStatus) -> String| status.map_or("-".to_owned(), show);
             rows.push(vec![
                 lane.lane.to_string(),
-                format!(
-                    "{},{}",
-                    lane.cell % self.cluster.columns,
-                    lane.cell / self.cluster.columns
-                ),
+                format!("{},{}", lane.cell % self.columns(), lane.cell / self.columns()),
                 lane.node.clone(),
+                lane.duty.clone(),
                 lane.epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
                 of(&|status| status.tick.to_string()),
                 of(&|status| status.entities.to_string()),
@@ -216,7 +262,7 @@ impl Overview {
             ]);
         }
         let mut sum = vec![String::new(); head.len()];
-        (sum[0], sum[5]) = ("all".to_owned(), entities.to_string());
+        (sum[0], sum[6]) = ("all".to_owned(), entities.to_string());
         rows.push(sum);
         table(&head, rows)
     }
@@ -293,6 +339,7 @@ mod tests {
         let lane = |lane, cell, node: &str| LanePlace {
             lane,
             cell,
+            duty: "serving".into(),
             node: node.into(),
             epoch: Some(u64::from(lane)),
         };

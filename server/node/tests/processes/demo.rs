@@ -37,7 +37,7 @@ const KEYS: &[&str] = &[
     "server_rss_per_client_kib",
 ];
 /// Checks of the verdict that a machine with other work to do may fail: they are about time, not about truth.
-const TIMELY: &[&str] = &[
+pub(crate) const TIMELY: &[&str] = &[
     "client_ticks_share",
     "staleness_all_p99",
     "ticks_skipped",

@@ -7,6 +7,7 @@
 mod bad_input;
 mod cluster;
 mod demo;
+mod lanes;
 mod layers;
 mod nodes;
 mod operation;

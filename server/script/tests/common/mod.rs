@@ -56,6 +56,7 @@ pub(crate) fn load_share(
         Origin {
             incarnation: Incarnation(1),
             share: 0,
+            spawned: 0,
             epoch: LaneEpoch(1),
         },
     );

@@ -80,6 +80,11 @@ impl Watch {
         }
     }
 
+    /// Until this step some gateway may not have heard for long of what some lane has.
+    pub(super) fn be_stale_until(&mut self, step: u64) {
+        self.stale_until = self.stale_until.max(step);
+    }
+
     /// A number that was not given before.
     pub(super) fn next_number(&mut self) -> i64 {
         self.numbers += 1;
@@ -226,7 +231,9 @@ impl Watch {
                 let entity = space.id(handle).expect("a living one");
                 let position = space.position(handle).expect("a living one");
                 let partition = &lane.core.config().partition;
-                let cell = partition.cell_of(lane.lane).expect("a lane of the space");
+                let cell = partition.cell_of(lane.lane);
+                let cell =
+                    cell.ok_or_else(|| format!("lane {} has ended, and has entity {entity}", lane.lane))?;
                 if !partition.is_near(cell, position, 2 * METRE as u32) {
                     let since = self.outside.get(&entity).copied().unwrap_or(now);
                     outside.insert(entity, since);

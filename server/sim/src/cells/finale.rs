@@ -43,6 +43,7 @@ impl Cells {
             avatars.iter().all(|gold| *gold == 100),
             "avatars have {avatars:?} gold"
         );
+        self.prove_layout()?;
         self.prove_places()?;
         let world = self.world();
         for number in 0..self.players.len() {

@@ -1,8 +1,10 @@
-//! Cells: a space of several lanes that hand entities off, with gateways and clients, in one thread, from one seed.
+//! Cells: a space of several lanes that hand entities off, and that come and go, with gateways and clients, in one thread, from
+//! one seed.
 //!
 //! Time goes in steps of a tick. In each step messages that are due arrive, every lane that is not late computes its
 //! tick, gateways tick on what they have, clients read and players act. Between any two roles messages are lost, doubled,
-//! late; ways are cut, often in one direction; lanes fall behind and jump; gateways crash. [`checks`] watches every step:
+//! late; ways are cut, often in one direction; lanes fall behind and jump; gateways crash. Cells are split, lanes merged and
+//! moved at any moment, and each role hears of it when it does ([`layouts`]). [`checks`] watches every step:
 //! no entity is in two lanes, none is lost, none goes back in time or jumps, gold stays as much as it was, commands run
 //! once, no honest client is corrected, nobody who stays near leaves a view. When the faults have stopped everybody is in
 //! the lane that its place belongs to, and every client's view is what brute force over the whole space says.
@@ -12,6 +14,7 @@
 
 mod checks;
 mod finale;
+mod layouts;
 mod network;
 mod nodes;
 mod players;
@@ -19,8 +22,9 @@ mod players;
 use crate::dice::Dice;
 use crate::record::{Failure, Trail};
 use checks::Watch;
-use myriad_cluster::Partition;
+use myriad_cluster::{Layout, Partition};
 use myriad_storage::MemoryStorage;
+use myriad_wire::directory::LayoutChange;
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, Pos, SpaceClock, Tick};
 use network::Network;
 use nodes::{GatewayNode, LaneNode};
@@ -62,6 +66,8 @@ struct Strength {
     cut: u32,
     lane_late: u32,
     gateway_crash: u32,
+    /// Lanes are to come, go or move.
+    layout: u32,
     datagram_lost: u32,
     /// Storage takes so many steps at most.
     storage_steps: u64,
@@ -76,16 +82,20 @@ impl Strength {
                 dice.pick(&[0, most / 6, most]) as u32
             }
         };
-        Self {
+        let drawn = Self {
             lost: often(30),
             late: often(60),
             doubled: often(60),
             cut: often(25),
             lane_late: often(15),
             gateway_crash: often(6),
+            layout: 0,
             datagram_lost: often(150),
             storage_steps: u64::from(often(6)),
-        }
+        };
+        // Also where nothing goes wrong.
+        let layout = dice.pick(&[0, 12, 60]);
+        Self { layout, ..drawn }
     }
 
     fn none() -> Self {
@@ -96,6 +106,7 @@ impl Strength {
             cut: 0,
             lane_late: 0,
             gateway_crash: 0,
+            layout: 0,
             datagram_lost: 0,
             storage_steps: 0,
         }
@@ -137,6 +148,16 @@ impl CellsTable {
         "logins while the avatar was elsewhere",
         "avatars that departed elsewhere",
         "avatars restored",
+        "cells split",
+        "lanes told to retire",
+        "lanes to be moved",
+        "lanes that began to serve",
+        "lanes that began to serve before all gateways read them",
+        "lanes that ended",
+        "layouts adopted",
+        "layouts passed over",
+        "entities given to another lane of the cell",
+        "sessions held until all lanes had adopted a layout",
         "commands run",
         "enters told",
         "leaves told",
@@ -171,7 +192,16 @@ impl CellsTable {
 struct Cells {
     calm: bool,
     strength: Strength,
+    /// The ground, with the lanes that there were first.
+    grid: Partition,
+    layout: Layout,
+    /// The same, as roles adopt it.
     partition: Partition,
+    /// The last claim's.
+    epoch: LaneEpoch,
+    wanderers: i64,
+    seed: u64,
+    corners: (Pos, Pos),
     clock: SpaceClock,
     step: u64,
     incarnations: u32,
@@ -222,12 +252,26 @@ impl Cells {
         let corner = |x: i32, z: i32| Pos { x, y: 0, z };
         let low = corner(-CORNER, -CORNER);
         let high = corner(-CORNER + columns * CELL, -CORNER + rows * CELL);
-        let partition = Partition::grid(low, high, CELL as u32, lanes_per_cell).expect("a few cells");
+        let grid = Partition::grid(low, high, CELL as u32, lanes_per_cell).expect("a few cells");
         let clock = SpaceClock::new(BEGIN_US, HZ);
+        let mut layout = Layout::default();
+        let found = LayoutChange::Found {
+            cells: grid.cells(),
+            lanes_per_cell,
+            nodes: layouts::NODES.map(str::to_owned).to_vec(),
+        };
+        layout.change(&found).expect("a few cells");
+        let partition = layout.partition(&grid).expect("of that grid");
         let mut cells = Self {
             strength: Strength::draw(&mut dice, calm),
             calm,
+            grid,
+            layout,
             partition,
+            epoch: LaneEpoch(0),
+            wanderers: 0,
+            seed,
+            corners: (low, high),
             clock,
             step: 0,
             incarnations: 0,
@@ -242,13 +286,9 @@ impl Cells {
             trail: Trail::default(),
             dice,
         };
-        let wanderers = cells.dice.within(4..=30) as i64;
-        let numbers: Vec<LaneId> = cells.partition.lanes().collect();
-        for (i, lane) in numbers.into_iter().enumerate() {
-            let epoch = LaneEpoch(i as u64 + 1);
-            let node = cells.next_incarnation();
-            let node = LaneNode::start(&cells, seed, (low, high), lane, epoch, node, wanderers);
-            cells.lanes.push(node);
+        cells.wanderers = cells.dice.within(4..=30) as i64;
+        for lane in cells.layout.lanes.keys().copied().collect::<Vec<LaneId>>() {
+            cells.start_lane(lane);
         }
         for _ in 0..GATEWAYS {
             cells.gateways.push(GatewayNode::default());
@@ -288,7 +328,9 @@ impl Cells {
             if step == TROUBLE_STEPS + SETTLE_STEPS + WATCH_STEPS - QUIET_STEPS {
                 self.lanes.iter_mut().for_each(|lane| lane.core.stop_handoffs());
             }
+            self.lanes_come_and_go();
             self.start_gateways();
+            self.hear_of_layouts();
             self.deliver_to_lanes()?;
             self.lanes_tick()?;
             self.gateways_tick()?;
@@ -316,12 +358,14 @@ impl Cells {
             let lane = self.dice.below(self.lanes.len() as u64) as usize;
             let ticks = self.dice.within(1..=14);
             self.lanes[lane].late_until = self.tick() + ticks;
-            self.watch.stale_until = self
-                .watch
-                .stale_until
-                .max(self.step + ticks + network::STALE_STEPS);
+            self.watch
+                .be_stale_until(self.step + ticks + network::STALE_STEPS);
             self.table.note("lanes that fell behind");
-            self.note(format_args!("lane {} is {ticks} ticks late", lane + 1));
+            let lane = self.lanes[lane].lane;
+            self.note(format_args!("lane {lane} is {ticks} ticks late"));
+        }
+        if self.dice.chance(self.strength.layout) {
+            self.change_layout();
         }
         if self.dice.chance(self.strength.gateway_crash) {
             let gateway = self.dice.below(GATEWAYS as u64) as usize;

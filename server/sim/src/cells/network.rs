@@ -79,7 +79,7 @@ impl Cells {
 
     /// Nothing gets through between two roles for a while, one way or both.
     pub(super) fn cut_some_way(&mut self) {
-        let lanes: Vec<RoleId> = self.partition.lanes().map(RoleId::Lane).collect();
+        let lanes: Vec<RoleId> = self.lanes.iter().map(|node| RoleId::Lane(node.lane)).collect();
         let gateways = self.gateways.iter().filter_map(|gateway| gateway.role());
         let all: Vec<RoleId> = lanes.iter().copied().chain(gateways).collect();
         let from = self.dice.pick(&lanes);
@@ -101,7 +101,7 @@ impl Cells {
             self.network.cuts.push((to, from, until));
         }
         if !matches!((from, to), (RoleId::Lane(_), RoleId::Lane(_))) {
-            self.watch.stale_until = self.watch.stale_until.max(until + STALE_STEPS);
+            self.watch.be_stale_until(until + STALE_STEPS);
         }
         self.table.note(row(CUT, from, to));
         self.note(format_args!(

@@ -1,5 +1,6 @@
 //! Lanes and gateways as they run: each lane ticks when its tick is due, unless it is late; each gateway on frames.
 
+use super::layouts::Hearing;
 use super::{Cells, Checked, HZ, METRE, demand};
 use myriad_gateway::{ClientOutput, Gateway, GatewayConfig, Outputs};
 use myriad_lane::{Config, Lane, Output};
@@ -7,7 +8,7 @@ use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
 use myriad_storage::{StorageReply, serve};
 use myriad_wire::fabric::RoleId;
 use myriad_wire::truth::TruthTick;
-use myriad_wire::{GatewayId, Incarnation, LaneEpoch, LaneId, Pos, SpaceId, Tick, Value};
+use myriad_wire::{GatewayId, Incarnation, LaneEpoch, LaneId, SpaceId, Tick, Value};
 use myriad_world::{Origin, Space, SpaceConfig};
 
 /// The one space.
@@ -23,7 +24,12 @@ const BURST_MS: u32 = 2500;
 pub(super) struct LaneNode {
     pub(super) core: Lane,
     pub(super) lane: LaneId,
-    last_tick: Tick,
+    pub(super) hearing: Hearing,
+    /// In which step it started.
+    pub(super) since: u64,
+    /// In which step it was seen that the layout has it no more.
+    pub(super) ended_at: Option<u64>,
+    pub(super) last_tick: Tick,
     /// It computes nothing before.
     pub(super) late_until: Tick,
     /// Answers of storage, and from which step on.
@@ -36,6 +42,7 @@ pub(super) struct LaneNode {
 pub(super) struct GatewayNode {
     pub(super) core: Option<Gateway>,
     pub(super) node: Incarnation,
+    pub(super) hearing: Hearing,
     /// It stays down until then.
     down_until: u64,
 }
@@ -49,15 +56,9 @@ impl GatewayNode {
 }
 
 impl LaneNode {
-    pub(super) fn start(
-        cells: &Cells,
-        seed: u64,
-        (low, high): (Pos, Pos),
-        lane: LaneId,
-        epoch: LaneEpoch,
-        node: Incarnation,
-        wanderers: i64,
-    ) -> Self {
+    pub(super) fn start(cells: &Cells, lane: LaneId, epoch: LaneEpoch, node: Incarnation) -> Self {
+        let (seed, (low, high), wanderers) = (cells.seed, cells.corners, cells.wanderers);
+        let now = Tick(cells.step.saturating_sub(1));
         let config = Config {
             lane,
             epoch,
@@ -104,13 +105,17 @@ impl LaneNode {
         let origin = Origin {
             incarnation: node,
             share: 0,
+            spawned: 0,
             epoch,
         };
         let space = Space::new(space, kinds, origin);
         Self {
-            core: Lane::new(config, space, script, Tick(0)),
+            core: Lane::new(config, space, script, now),
             lane,
-            last_tick: Tick(0),
+            hearing: Hearing::default(),
+            since: 0,
+            ended_at: None,
+            last_tick: now,
             late_until: Tick(0),
             replies: Vec::new(),
             output: Output::default(),
@@ -125,9 +130,10 @@ impl Cells {
                 .lanes
                 .iter_mut()
                 .find(|lane| RoleId::Lane(lane.lane) == envelope.to);
-            lane.expect("there is every lane")
-                .core
-                .handle_message(&envelope, body);
+            // What is for a lane that was stopped is lost.
+            if let Some(lane) = lane {
+                lane.core.handle_message(&envelope, body);
+            }
         }
         for lane in &mut self.lanes {
             for (_, reply) in lane.replies.extract_if(.., |(due, _)| *due <= self.step) {
@@ -208,6 +214,8 @@ impl Cells {
                 ..GatewayConfig::new(GatewayId(node.0), node, SPACE, LaneId(1))
             };
             self.gateways[gateway].core = Some(Gateway::new(config));
+            // It is told everything at its start.
+            self.gateways[gateway].hearing = Hearing::default();
             self.gateways[gateway].node = node;
             self.note(format_args!("gateway {gateway} starts as {node}"));
         }
@@ -281,17 +289,29 @@ impl Cells {
 
     /// What lanes and gateways counted, for the table.
     pub(super) fn count(&mut self) {
-        for lane in &self.lanes {
-            let counters = lane.core.counters();
-            for (row, times) in [
-                ("entities handed off", counters.handed_off),
-                ("hand-offs withdrawn", counters.handoffs_withdrawn),
-                ("hand-offs refused", counters.handoffs_refused),
-                ("sessions sent to another lane", counters.sessions_redirected),
-            ] {
-                self.table.add(row, times);
-            }
+        for lane in std::mem::take(&mut self.lanes) {
+            self.count_lane(&lane);
         }
         self.watch.count(&mut self.table);
+    }
+
+    pub(super) fn count_lane(&mut self, lane: &LaneNode) {
+        let counters = lane.core.counters();
+        for (row, times) in [
+            ("entities handed off", counters.handed_off),
+            ("hand-offs withdrawn", counters.handoffs_withdrawn),
+            ("hand-offs refused", counters.handoffs_refused),
+            ("sessions sent to another lane", counters.sessions_redirected),
+            (
+                "sessions held until all lanes had adopted a layout",
+                counters.sessions_held,
+            ),
+            (
+                "entities given to another lane of the cell",
+                counters.entities_given,
+            ),
+        ] {
+            self.table.add(row, times);
+        }
     }
 }

@@ -336,7 +336,7 @@ impl Cells {
         ) {
             connection.steps_taken = connection.steps_taken.max(joined.intent_seq.0);
             let waiting = connection.steps_taken.saturating_sub(acknowledged.0);
-            let [dx, dz] = player.step(from, self.partition.size());
+            let [dx, dz] = player.step(from, self.grid.size());
             if waiting < STEPS_WAITING_MAX
                 && let Ok(seq) = connection.client.step(dx, dz)
             {

@@ -90,6 +90,7 @@ impl Cluster {
         let origin = Origin {
             incarnation: node,
             share: 0,
+            spawned: 0,
             epoch,
         };
         let space = Space::new(space, kinds, origin);

@@ -1,4 +1,4 @@
-//! Admin HTTP, for operators and their machines: read-only, on loopback unless a token guards it.
+//! Admin HTTP, for operators and their machines: on loopback unless a token guards it.
 //!
 //! | path | answers |
 //! |---|---|
@@ -7,9 +7,10 @@
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | what the node says of itself, as JSON |
 //! | `/truth` | the truth trace, if enabled by name; else 404 |
+//! | POST `/cluster/CHANGE` | 200 if the cluster changes as the JSON in the body says; 409 with the reason if it can't |
 //!
 //! With a token file every request must bring `Authorization: Bearer TOKEN`, or it is answered with 401.
-//! There is deliberately nothing here that changes the server. `routes.rs` has the answers, `listener.rs` the
+//! Nothing but the last changes anything. `routes.rs` has the answers, `listener.rs` the
 //! bounds on connections, `truth.rs` the trace.
 
 mod listener;
@@ -19,7 +20,7 @@ mod token;
 mod truth;
 
 pub use readiness::Readiness;
-pub use routes::StatusSource;
+pub use routes::{ChangeError, ChangeSink, StatusSource};
 pub use truth::TruthFeed;
 
 use crate::Metrics;
@@ -111,6 +112,8 @@ pub struct AdminParts {
     pub readiness: Readiness,
     /// For `/status`: called for each request; must not block.
     pub status: StatusSource,
+    /// For `/cluster/CHANGE`, where there is a cluster to change.
+    pub changes: Option<ChangeSink>,
     /// For `/truth`, if that is enabled.
     pub truth: Option<TruthFeed>,
 }

@@ -163,6 +163,7 @@ mod tests {
             departing: Vec::new(),
             changes: Vec::new(),
             events: 0,
+            is_over: false,
         }
     }
 

@@ -34,6 +34,7 @@ fn space_with_one_entity() -> (Space, Handle) {
     let origin = Origin {
         incarnation: Incarnation(1),
         share: 0,
+        spawned: 0,
         epoch: LaneEpoch(1),
     };
     let mut space = Space::new(config, kinds, origin);

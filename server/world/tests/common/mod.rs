@@ -105,6 +105,7 @@ pub(crate) fn space_of(incarnation: Incarnation, rate_mhz: u32) -> Space {
     let origin = Origin {
         incarnation,
         share: 0,
+        spawned: 0,
         epoch: LaneEpoch(u64::from(incarnation.0)),
     };
     Space::new(config, kinds, origin)

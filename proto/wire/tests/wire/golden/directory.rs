@@ -2,7 +2,7 @@
 
 use super::{Golden, clock, golden};
 use myriad_wire::directory::{
-    ClusterView, DirectoryReply, DirectoryRequest, LaneClaim, LaneRecord, NodeRecord,
+    ClusterView, DirectoryReply, DirectoryRequest, Duty, LaneClaim, LaneRecord, LayoutChange, NodeRecord,
 };
 use myriad_wire::{Incarnation, LaneEpoch, LaneId, SpaceId, Tick};
 
@@ -22,9 +22,13 @@ fn view() -> ClusterView {
     ClusterView {
         revision: 1 << 32,
         nodes: vec![node_record()],
+        layout: 300,
         lanes: vec![
             LaneRecord {
                 lane: LaneId(1),
+                cell: 0,
+                duty: Duty::Serving,
+                replaces: None,
                 node: "cell-1".into(),
                 claim: Some(LaneClaim {
                     incarnation: Incarnation(4),
@@ -33,6 +37,9 @@ fn view() -> ClusterView {
             },
             LaneRecord {
                 lane: LaneId(2),
+                cell: 0,
+                duty: Duty::Opening,
+                replaces: Some(LaneId(1)),
                 node: "cell-2".into(),
                 claim: None,
             },
@@ -55,11 +62,11 @@ pub(super) fn next_request(previous: Option<&DirectoryRequest>) -> Option<Golden
             "0104",
         ),
         Some(DirectoryRequest::Withdraw(_)) => golden(
-            "DirectoryRequest::Place",
-            DirectoryRequest::Place(vec![(LaneId(1), "cell-1".into())]),
-            "0201010663656c6c2d31",
+            "DirectoryRequest::Change",
+            DirectoryRequest::Change(LayoutChange::Merge(LaneId(1))),
+            "020201",
         ),
-        Some(DirectoryRequest::Place(_)) => golden(
+        Some(DirectoryRequest::Change(_)) => golden(
             "DirectoryRequest::Claim",
             DirectoryRequest::Claim {
                 lane: LaneId(1),
@@ -116,8 +123,8 @@ pub(super) fn next_reply(previous: Option<&DirectoryReply>) -> Option<Golden<Dir
             "DirectoryReply::View",
             DirectoryReply::View(Some(view())),
             "0201fd0000000001000000010663656c6c2d3104010d31302e302e302e313a34353030000e313237 \
-             2e302e302e313a3830383001010873706163652e687a02313002010663656c6c2d3101040c020663 \
-             656c6c2d3200",
+             2e302e302e313a3830383001010873706163652e687a023130fb2c0102010001000663656c6c2d31 \
+             01040c02000001010663656c6c2d3200",
         ),
         Some(DirectoryReply::View(_)) => golden(
             "DirectoryReply::Clock",
@@ -135,5 +142,49 @@ pub(super) fn next_reply(previous: Option<&DirectoryReply>) -> Option<Golden<Dir
             "05026e6f",
         ),
         Some(DirectoryReply::Refused(_)) => None,
+    }
+}
+
+pub(super) fn next_duty(previous: Option<&Duty>) -> Option<Golden<Duty>> {
+    match previous {
+        None => golden("Duty::Opening", Duty::Opening, "00"),
+        Some(Duty::Opening) => golden("Duty::Serving", Duty::Serving, "01"),
+        Some(Duty::Serving) => golden("Duty::Retiring", Duty::Retiring, "02"),
+        Some(Duty::Retiring) => None,
+    }
+}
+
+pub(super) fn next_change(previous: Option<&LayoutChange>) -> Option<Golden<LayoutChange>> {
+    let (lane, node, epoch) = (LaneId(1), String::from("cell-1"), LaneEpoch(12));
+    match previous {
+        None => golden(
+            "LayoutChange::Found",
+            LayoutChange::Found {
+                cells: 9,
+                lanes_per_cell: 2,
+                nodes: vec![node],
+            },
+            "000902010663656c6c2d31",
+        ),
+        Some(LayoutChange::Found { .. }) => golden(
+            "LayoutChange::Split",
+            LayoutChange::Split { cell: 4, node },
+            "01040663656c6c2d31",
+        ),
+        Some(LayoutChange::Split { .. }) => golden("LayoutChange::Merge", LayoutChange::Merge(lane), "0201"),
+        Some(LayoutChange::Merge(_)) => golden(
+            "LayoutChange::Move",
+            LayoutChange::Move { lane, node },
+            "03010663656c6c2d31",
+        ),
+        Some(LayoutChange::Move { .. }) => golden(
+            "LayoutChange::Serve",
+            LayoutChange::Serve { lane, epoch },
+            "04010c",
+        ),
+        Some(LayoutChange::Serve { .. }) => {
+            golden("LayoutChange::End", LayoutChange::End { lane, epoch }, "05010c")
+        }
+        Some(LayoutChange::End { .. }) => None,
     }
 }

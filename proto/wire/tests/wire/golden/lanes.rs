@@ -68,6 +68,7 @@ fn transfer() -> Transfer {
             epoch: SessionEpoch(2),
             session: Some(session_transfer()),
             detached: None,
+            replaced: vec![SessionId::new(Incarnation(4), 2)],
             detached_since: Tick(60_000),
             left: false,
             saved_position: Some(Pos { x: 0, y: 0, z: 0 }),
@@ -82,7 +83,9 @@ fn place() -> AvatarPlace {
         entity: entity(),
         era: LaneEpoch(9),
         hop: Hop(1),
+        at: LaneId(3),
         from: LaneId(2),
+        layout: 300,
     }
 }
 
@@ -103,26 +106,27 @@ pub(super) fn next_parcel(previous: Option<&Parcel>) -> Option<Golden<Parcel>> {
         Some(Parcel::Withdraw(_)) => golden(
             "Parcel::Commit",
             Parcel::Commit(Box::new(transfer())),
-            "04fc7011010009fb2c0107020901fd050000000003000006617661746172020306010407406c61796572730001 \
-             04676f6c6401fbcf070473697a6502000000000000f83f046e616d6503047a6fc3abfb010500fb20 \
-             03fc7011010001047a6fc3ab0201fd0100000000040000042900fd00005a620200000001012afb98 \
-             050101fd01000000000400000202047761766501000000fb60ea000100000001",
+            "04fc7011010009fb2c0107020901fd050000000003000006617661746172020306010407406c6179 \
+             657273000104676f6c6401fbcf070473697a6502000000000000f83f046e616d6503047a6fc3abfb \
+             010500fb2003fc7011010001047a6fc3ab0201fd0100000000040000042900fd00005a6202000000 \
+             01012afb98050101fd0100000000040000020204776176650100000001fd0200000000040000fb60 \
+             ea000100000001",
         ),
         Some(Parcel::Commit(_)) => golden("Parcel::Freed", Parcel::Freed(entity_name()), "0509fb2c0107"),
         Some(Parcel::Freed(_)) => golden(
             "Parcel::AvatarHere",
             Parcel::AvatarHere(place()),
-            "06047a6fc3abfd0500000000030000090102",
+            "06047a6fc3abfd050000000003000009010302fb2c01",
         ),
         Some(Parcel::AvatarHere(_)) => golden(
             "Parcel::AvatarGone",
             Parcel::AvatarGone(place()),
-            "07047a6fc3abfd0500000000030000090102",
+            "07047a6fc3abfd050000000003000009010302fb2c01",
         ),
         Some(Parcel::AvatarGone(_)) => golden(
             "Parcel::AvatarKnown",
             Parcel::AvatarKnown(place()),
-            "08047a6fc3abfd0500000000030000090102",
+            "08047a6fc3abfd050000000003000009010302fb2c01",
         ),
         Some(Parcel::AvatarKnown(_)) => golden(
             "Parcel::Detach",
@@ -132,7 +136,8 @@ pub(super) fn next_parcel(previous: Option<&Parcel>) -> Option<Golden<Parcel>> {
             }),
             "09fd010000000004000001",
         ),
-        Some(Parcel::Detach(_)) => None,
+        Some(Parcel::Detach(_)) => golden("Parcel::Adopted", Parcel::Adopted(300), "0afb2c01"),
+        Some(Parcel::Adopted(_)) => None,
     }
 }
 
@@ -142,6 +147,7 @@ pub(super) fn lane_message() -> Golden<LaneMessage> {
         to_epoch: LaneEpoch(12),
         taken: 300,
         asks: true,
+        load: 5000,
         first: 7,
         parcels: chain(next_parcel)
             .into_iter()
@@ -152,6 +158,6 @@ pub(super) fn lane_message() -> Golden<LaneMessage> {
     Golden {
         name: "LaneMessage",
         message,
-        hex: "090cfb2c0101070200fd050000000003000001fd0500000000030000",
+        hex: "090cfb2c0101fb8813070200fd050000000003000001fd0500000000030000",
     }
 }

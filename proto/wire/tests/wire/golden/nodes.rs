@@ -282,11 +282,12 @@ pub(super) fn truth_tick() -> Golden<TruthTick> {
         departing: vec![entity()],
         changes: vec![(entity(), vec![(PropertyIndex(1), Value::Int(-1))])],
         events: 1,
+        is_over: false,
     };
     Golden {
         name: "TruthTick",
         message,
         hex: "01fd00401e18240a060000fb1027fc701101000001fd050000000003000009fb2c010701fcffffff \
-             ff00fcfeffffff2901fd050000000003000001fd05000000000300000101010101",
+             ff00fcfeffffff2901fd050000000003000001fd0500000000030000010101010100",
     }
 }

@@ -1,7 +1,7 @@
 //! Entities that go to other lanes, and come from them.
 //!
 //! ```text
-//! tick n      who has strayed out of the cell is offered to the lane that it belongs to
+//! tick n      who has strayed out of the cell, or is too many here, is offered to another lane ([`super::offers`])
 //! n + 1       that lane keeps room and accepts
 //! n + 2       still this lane's: simulated, published; gateways are told where its session goes. When the tick is
 //!             done it is taken out of the world, and what there is of it goes to the other lane
@@ -11,18 +11,13 @@
 
 use crate::avatars::{Avatar, Place};
 use crate::lane::{Lane, Output};
-use crate::whereabouts::Whereabout;
-use myriad_wire::lane::{AvatarPlace, Parcel, Refusal, Transfer};
+use crate::stages::handoff::homes;
+use crate::whereabouts::AvatarLife;
+use myriad_wire::lane::{Parcel, Refusal, Transfer};
 use myriad_wire::link::LinkHeader;
 use myriad_wire::{EntityId, Hop, LaneId, Tick};
 use myriad_world::{HandedOver, Handle, Life, Record};
 use std::collections::BTreeMap;
-
-/// How far outside of its cell an entity must be to be offered, in position units: 2 m. Less would hand those who walk
-/// along a border back and forth.
-const STRAY_SLACK: u32 = 2 * myriad_wire::grid::UNITS_PER_METRE as u32;
-/// Most entities that are under way to other lanes at a time. More stray until these have gone.
-const OFFERS_MAX: usize = 1024;
 
 /// A message came from another lane. What it brings waits for [`take_parcels`].
 pub(crate) fn take_message(lane: &mut Lane, from: LaneId, header: LinkHeader, body: &[u8]) {
@@ -30,7 +25,7 @@ pub(crate) fn take_message(lane: &mut Lane, from: LaneId, header: LinkHeader, bo
         return;
     };
     if arrived.renewed {
-        lane.whereabouts.forget_lane(from);
+        homes::tell_anew(lane, from);
     }
     lane.peers.hold(from, arrived.parcels);
 }
@@ -60,9 +55,10 @@ fn take_parcel(lane: &mut Lane, from: LaneId, parcel: Parcel, now: Tick) {
         Parcel::Freed(name) => {
             lane.space.give_back(name);
         }
-        Parcel::AvatarHere(place) => note_avatar(lane, from, place),
-        Parcel::AvatarGone(place) => lane.whereabouts.forget_gone(&place, from),
+        Parcel::AvatarHere(place) => homes::note_here(lane, place),
+        Parcel::AvatarGone(place) => homes::note_gone(lane, place),
         Parcel::AvatarKnown(place) => lane.whereabouts.forget_known(&place),
+        Parcel::Adopted(version) => lane.peers.note_adopted(from, version),
         Parcel::Detach(detach) => super::sessions::detach(lane, &detach, now),
     }
 }
@@ -70,7 +66,7 @@ fn take_parcel(lane: &mut Lane, from: LaneId, parcel: Parcel, now: Tick) {
 fn answer_offer(lane: &mut Lane, from: LaneId, entity: EntityId) {
     let room = lane.space.config().entities_max as usize;
     let taken = lane.space.len() + lane.peers.rooms.len();
-    let answer = if lane.draining {
+    let answer = if lane.draining || !lane.is_serving() {
         Parcel::Refuse(entity, Refusal::Draining)
     } else if taken >= room {
         Parcel::Refuse(entity, Refusal::Full)
@@ -110,10 +106,10 @@ fn take_over(lane: &mut Lane, from: LaneId, transfer: Transfer, now: Tick) {
     let life = Life { name, era, hop };
     let Ok(restored) = lane.space.take_over(&record, life, arrived) else {
         lane.counters.handoffs_failed += 1;
-        if lane.peers.is_peer(issuer) {
-            lane.peers.send(issuer, Parcel::Freed(name));
-        } else {
+        if issuer == lane.config.lane {
             lane.space.give_back(name);
+        } else {
+            lane.peers.send(issuer, Parcel::Freed(name));
         }
         return;
     };
@@ -125,86 +121,15 @@ fn take_over(lane: &mut Lane, from: LaneId, transfer: Transfer, now: Tick) {
     }
     lane.counters.taken_over += 1;
     if let Some(transfer) = avatar {
-        let place = AvatarPlace {
-            account: transfer.account.clone(),
-            entity,
-            era,
-            hop,
-            from,
-        };
+        let life = AvatarLife { entity, era, hop };
         let budget = lane.budget();
-        let (account, avatar) = Avatar::from_transfer(*transfer, handle, &budget);
+        let (account, avatar) = Avatar::from_transfer(*transfer, (handle, life), &budget);
         if let Some(session) = &avatar.session {
             // If the gateway is dead, its silence must be noticed here too.
             lane.readers.expect(session.gateway, lane.config.incarnation, now);
         }
         lane.avatars.put_in(&account, avatar);
-        settle_whereabouts(lane, place);
-    }
-}
-
-/// An avatar is here: tells its home lane so, or, if that is this lane, the lane that it came from.
-fn settle_whereabouts(lane: &mut Lane, place: AvatarPlace) {
-    lane.whereabouts.forget(&place.account);
-    let home = lane.config.partition.home_of(&place.account);
-    if home != lane.config.lane {
-        lane.peers.send(home, Parcel::AvatarHere(place));
-    } else if place.from != lane.config.lane {
-        let from = place.from;
-        lane.peers.send(from, Parcel::AvatarKnown(place));
-    }
-}
-
-/// Another lane says that it has the avatar of an account whose home is here.
-fn note_avatar(lane: &mut Lane, at: LaneId, place: AvatarPlace) {
-    if !lane.avatars.is_here(&place.account) {
-        lane.whereabouts.note(&place, at);
-    }
-    // Who had it before need not remember where it went: sessions come here first, and this lane knows as much now.
-    let from = place.from;
-    if lane.peers.is_peer(from) && from != at {
-        lane.peers.send(from, Parcel::AvatarKnown(place));
-    }
-}
-
-/// Offers those who are out of this lane's cell to the lanes that they belong to, as they stood after the last tick, and
-/// calls off the offers of those who have come back.
-pub(super) fn offer_strays(lane: &mut Lane, now: Tick) {
-    lane.departures.prune(now);
-    if lane.peers.is_alone() || lane.draining {
-        return;
-    }
-    let partition = &lane.config.partition;
-    let cell = partition
-        .cell_of(lane.config.lane)
-        .expect("a lane is of its own space");
-    for (entity, to) in lane.peers.offers.iter().collect::<Vec<_>>() {
-        let position = lane
-            .space
-            .find(entity)
-            .and_then(|handle| lane.space.position(handle));
-        let stays = position.is_none_or(|position| {
-            let there = partition.cell_at(position);
-            there == cell || Some(there) != partition.cell_of(to)
-        });
-        if stays {
-            lane.peers.offers.remove(entity);
-            lane.peers.send(to, Parcel::Withdraw(entity));
-            lane.counters.handoffs_withdrawn += 1;
-        }
-    }
-    for subject in &lane.subjects {
-        if partition.is_near(cell, subject.position, STRAY_SLACK) {
-            continue;
-        }
-        if lane.peers.offers.len() >= OFFERS_MAX {
-            break;
-        }
-        if lane.space.alive(subject.handle) && lane.peers.offers.may_offer(subject.entity, now) {
-            let to = partition.lane_for(partition.cell_at(subject.position), subject.entity);
-            lane.peers.offers.offer(subject.entity, to);
-            lane.peers.send(to, Parcel::Offer(subject.entity));
-        }
+        homes::note_came(lane, &account, life, from);
     }
 }
 
@@ -237,7 +162,8 @@ pub(crate) fn hand_over(lane: &mut Lane, now: Tick, output: &mut Output) {
             commit(lane, handle, to, accounts.remove(&handle), now);
         }
     }
-    lane.peers.poll(&mut output.messages, &mut lane.counters);
+    let load = lane.load();
+    lane.peers.poll(load, &mut output.messages, &mut lane.counters);
 }
 
 fn commit(lane: &mut Lane, handle: Handle, to: LaneId, account: Option<String>, now: Tick) {
@@ -258,13 +184,12 @@ fn commit(lane: &mut Lane, handle: Handle, to: LaneId, account: Option<String>, 
         for session in avatar.session.iter().chain(&avatar.detached) {
             lane.whereabouts.note_session(session.id, to);
         }
-        let whereabout = Whereabout {
-            lane: to,
+        let life = AvatarLife {
             entity: record.entity,
             era: life.era,
             hop,
         };
-        lane.whereabouts.insert(&account, whereabout);
+        lane.whereabouts.insert(&account, to, life);
         Box::new(avatar.into_transfer(account))
     });
     let issuer = lane.peers.issuer(life.name.issuer);
@@ -291,7 +216,7 @@ fn commit(lane: &mut Lane, handle: Handle, to: LaneId, account: Option<String>, 
 pub(crate) fn give_names_back(lane: &mut Lane) {
     for name in lane.space.take_freed() {
         match lane.peers.issuer(name.issuer) {
-            Some(issuer) if lane.peers.is_peer(issuer) => lane.peers.send(issuer, Parcel::Freed(name)),
+            Some(issuer) if issuer != lane.config.lane => lane.peers.send(issuer, Parcel::Freed(name)),
             // Given by this lane in an older life: nobody gives such names any more.
             Some(_) | None => {}
         }

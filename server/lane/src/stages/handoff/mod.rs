@@ -1,9 +1,12 @@
 //! Handoff: entities come under this lane's authority and leave it.
 //!
 //! By [`sessions`], avatars come from storage when their player comes, and go there when the player is gone. By
-//! [`lanes`], entities come from other lanes and go there, wherever they have come to be.
+//! [`lanes`], entities come from other lanes and go there; whom this lane would not have, [`offers`] says. Which lane is
+//! asked for an avatar, and who tells it where that is, is the matter of [`homes`].
 
+pub(crate) mod homes;
 mod lanes;
+mod offers;
 mod sessions;
 
 use crate::lane::Lane;
@@ -17,5 +20,5 @@ pub(crate) fn handoff(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequ
     sessions::take_wishes(lane, now, requests);
     sessions::remove_despawned(lane);
     sessions::depart(lane, now);
-    lanes::offer_strays(lane, now);
+    offers::offer(lane, now);
 }

@@ -4,14 +4,22 @@
 
 use crate::avatars::{Place, Saved, Session};
 use crate::lane::Lane;
+use crate::stages::handoff::homes;
 use crate::stages::ingest::Wish;
+use crate::whereabouts::AvatarLife;
 use myriad_storage::{SavedEntity, StorageReply, StorageRequest};
 use myriad_wire::fabric::{Attach, Detach};
-use myriad_wire::lane::{AvatarPlace, Parcel};
-use myriad_wire::{CloseReason, EntityId, GatewayId, Hop, LaneEpoch, Tick};
+use myriad_wire::lane::Parcel;
+use myriad_wire::{CloseReason, GatewayId, Tick};
 use myriad_world::Handle;
 
 pub(super) fn take_wishes(lane: &mut Lane, now: Tick, requests: &mut Vec<StorageRequest>) {
+    for (_, (gateway, attach)) in std::mem::take(&mut lane.waiting) {
+        // A gateway that was lost in the meantime asks again.
+        if lane.readers.has(gateway) {
+            handle_attach(lane, now, gateway, &attach, requests);
+        }
+    }
     for wish in std::mem::take(&mut lane.wishes) {
         match wish {
             Wish::Attach(gateway, attach) => handle_attach(lane, now, gateway, &attach, requests),
@@ -23,6 +31,7 @@ pub(super) fn take_wishes(lane: &mut Lane, now: Tick, requests: &mut Vec<Storage
 
 /// A session is over. If its avatar went to another lane, that one is told.
 pub(super) fn detach(lane: &mut Lane, detach: &Detach, now: Tick) {
+    lane.waiting.remove(&detach.session);
     if lane.avatars.detach(detach.session, detach.left, now) {
         return;
     }
@@ -42,21 +51,31 @@ fn handle_attach(
         lane.avatars.announce_again(attach.session);
         return;
     }
-    if let Some(reason) = lane.avatars.ended_before(attach.session) {
+    if let Some(reason) = lane.avatars.ended_before(&attach.account, attach.session) {
         // Its gateway has not heard of the end: it must not take the avatar back from a newer session.
         lane.avatars.refuse(gateway, attach.session, reason);
         return;
     }
-    if lane.avatars.sessions() >= lane.config.sessions_max as usize {
+    if lane.avatars.sessions() + lane.waiting.len() >= lane.config.sessions_max as usize {
         lane.avatars.refuse(gateway, attach.session, CloseReason::Full);
         return;
     }
     if lane.avatars.get_mut(&attach.account).is_none() {
-        let home = lane.config.partition.home_of(&attach.account);
+        let home = lane.home_of(&attach.account);
         let there = lane.whereabouts.of(&attach.account);
-        if let Some(there) = there.or((home != lane.config.lane).then_some(home)) {
+        let elsewhere = home != lane.config.lane;
+        if elsewhere && there.is_none() {
+            homes::deny(lane, &attach.account, home);
+        }
+        if let Some(there) = there.or(elsewhere.then_some(home)) {
             lane.avatars.redirect(gateway, attach.session, there);
             lane.counters.sessions_redirected += 1;
+            return;
+        }
+        if !lane.peers.all_adopted(lane.config.partition.version()) {
+            // Some lane may have the avatar, and not have said so yet.
+            lane.counters.sessions_held += 1;
+            lane.waiting.insert(attach.session, (gateway, attach.clone()));
             return;
         }
         let request = lane.next_request();
@@ -102,11 +121,11 @@ fn handle_loaded(lane: &mut Lane, reply: StorageReply) {
     }
     match result {
         // The player went while storage was asked.
-        Ok(_) if avatar.session.is_none() => lane.avatars.remove(&account, CloseReason::Left),
+        Ok(_) if avatar.session.is_none() => forget_avatar(lane, &account, CloseReason::Left),
         Ok(saved) => bring_in(lane, &account, saved),
         Err(_) => {
             lane.counters.storage_errors += 1;
-            lane.avatars.remove(&account, CloseReason::NoSpace);
+            forget_avatar(lane, &account, CloseReason::NoSpace);
         }
     }
 }
@@ -122,12 +141,22 @@ fn bring_in(lane: &mut Lane, account: &str, saved: Option<SavedEntity>) {
         .avatars
         .get_mut(account)
         .expect("the record of an account that is brought in");
+    let life = lane.space.life(handle).expect("just brought in");
+    let life = AvatarLife {
+        entity: lane.space.id(handle).expect("just brought in"),
+        era: life.era,
+        hop: life.hop,
+    };
     avatar.place = Place::InWorld(handle);
+    avatar.life = life;
     avatar.saved = Saved::default();
     if restored {
         // What storage holds is what was just restored.
         avatar.saved.position = lane.space.position(handle);
-    } else {
+    }
+    // Its home may have moved while storage was asked.
+    homes::note_came(lane, account, life, lane.config.lane);
+    if !restored {
         lane.script.spawned(&mut lane.space, handle);
     }
     attached(lane, handle);
@@ -141,19 +170,8 @@ fn attached(lane: &mut Lane, handle: Handle) {
 /// Forgets an avatar that is in the world no more, and tells the home lane of its account; its session, if it has one,
 /// ends for `reason`.
 pub(crate) fn forget_avatar(lane: &mut Lane, account: &str, reason: CloseReason) {
-    lane.avatars.remove(account, reason);
-    let home = lane.config.partition.home_of(account);
-    if home != lane.config.lane {
-        let here = AvatarPlace {
-            account: account.to_owned(),
-            // The home lane believes whom it knows to have the avatar, whatever the epoch.
-            entity: EntityId(0),
-            era: LaneEpoch(0),
-            hop: Hop(0),
-            from: lane.config.lane,
-        };
-        lane.peers.send(home, Parcel::AvatarGone(here));
-    }
+    let life = lane.avatars.remove(account, reason);
+    homes::note_ended(lane, account, life);
 }
 
 /// Ends the sessions of avatars that a script removed.

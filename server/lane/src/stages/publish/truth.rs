@@ -61,5 +61,6 @@ pub(super) fn collect(lane: &Lane, now: Tick, whole: bool) -> TruthTick {
         departing,
         changes,
         events: u32::try_from(space.changes().events().count()).unwrap_or(u32::MAX),
+        is_over: lane.is_over,
     }
 }
