@@ -3,6 +3,7 @@
 use super::args::{CROWD_M, Cut, Plan, RunArgs, SPREAD_SIDES_M, SpreadArgs, Views};
 use super::relayout::{self, Relayout};
 use crate::cluster::{CELLS_MAX, ClusterSize};
+use crate::options::Decode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
@@ -124,6 +125,8 @@ impl Plan {
                 let rounds = args.rounds;
                 let mut run = plan.run.clone();
                 run.seconds = run.seconds.max(ROUND_S * f64::from(rounds));
+                // The lanes are what is looked at, not what each client decodes by itself.
+                run.decode.get_or_insert(Decode::Interned);
                 // One cell, however many nodes there are.
                 run.config.push("space.cell_m=0.0".to_owned());
                 Self {
@@ -150,6 +153,16 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::commands::args::tests::plan;
+
+    #[test]
+    fn lanes_change_in_one_cell_as_often_as_asked() {
+        let changes = |line| plan(line).expect(line).relayout.map(|relayout| relayout.rounds);
+        assert_eq!(changes("cluster --case split"), Some(20));
+        assert_eq!(changes("cluster --case move --rounds 3"), Some(3));
+        assert_eq!(changes("cluster --case wander"), None);
+        let plan = plan("cluster --case split --rounds 4").expect("a plan");
+        assert!(plan.run.config.contains(&"space.cell_m=0.0".to_owned()) && plan.run.seconds >= 120.0);
+    }
 
     #[test]
     fn a_cluster_is_as_large_as_asked() {

@@ -70,8 +70,8 @@ pub(super) fn limits(plan: &Plan) -> Vec<Limit> {
     if plan.churn_per_s > 0.0 {
         most("ghosts", "/churn/ghosts", None, 0.0);
     }
-    // Bad weather and newcomers have their own; those who are spread over a space are asked for edges.
-    let is_steady = plan.weather.is_none() && plan.churn_per_s == 0.0;
+    // Bad weather, newcomers and lanes that change have their own; those who are spread over a space are asked for edges.
+    let is_steady = plan.weather.is_none() && plan.churn_per_s == 0.0 && plan.relayout.is_none();
     if is_steady && plan.views == Views::Crowd {
         most("all_covered", "/all_covered_s", None, plan.run.join_allowance);
         let near_ms = NEAR_P99_MS.max(1_500.0 / plan.run.hz);
@@ -79,7 +79,8 @@ pub(super) fn limits(plan: &Plan) -> Vec<Limit> {
         most("shown_near_p99", "/shown_error_m/near/p99", None, SHOWN_P99_M.0);
         most("shown_all_p99", "/shown_error_m/all/p99", None, SHOWN_P99_M.1);
     }
-    if plan.views != Views::Spread {
+    // Who goes to another lane comes into another track: that is what these runs are full of.
+    if plan.views != Views::Spread && plan.relayout.is_none() {
         let (membership, state) = (
             "/bytes_per_client_s/crowd_membership",
             "/bytes_per_client_s/crowd_state",
