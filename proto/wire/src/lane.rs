@@ -86,6 +86,10 @@ pub enum Parcel {
     AvatarKnown(AvatarPlace),
     /// A session that the receiver has, or is about to have, is over.
     Detach(Detach),
+    /// A script of the sender's calls an entity of the receiver's.
+    Call(Box<EntityCall>),
+    /// A script of the sender's calls all entities in a part of the space.
+    CallArea(Box<AreaCall>),
     /// The sender goes by the layout of this version, and has told the receiver of every avatar whose home it is by that.
     Adopted(u64),
 }
@@ -209,6 +213,36 @@ pub struct AvatarTransfer {
     pub saved_position: Option<Pos>,
     /// A property that is saved has changed since.
     pub properties_changed: bool,
+}
+
+/// A script calls an entity, wherever that is: at most once.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct EntityCall {
+    /// Whom.
+    pub entity: EntityId,
+    /// Its name when it was called: whoever handed it on knows where to by that.
+    pub entity_name: EntityName,
+    /// Which of the calls that its kind declares.
+    pub name: String,
+    /// At most [`crate::limits::ARGUMENTS_MAX`].
+    pub arguments: Vec<Value>,
+    /// How often it was sent on.
+    pub sent_on: u8,
+}
+
+/// A script calls all entities within a distance from a place, whichever lanes have them: each at most once.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct AreaCall {
+    /// In which tick. A lane that is late calls those who were its own in that tick.
+    pub tick: Tick,
+    /// The place on the ground: x and z, in position units.
+    pub center: [i32; 2],
+    /// In position units.
+    pub radius: u32,
+    /// Which of the calls that kinds declare.
+    pub name: String,
+    /// At most [`crate::limits::ARGUMENTS_MAX`].
+    pub arguments: Vec<Value>,
 }
 
 /// A session on its way with its avatar.

@@ -61,6 +61,14 @@ pub struct Counters {
     pub layouts_adopted: u64,
     /// Entities offered to other lanes of the cell because this one had too many.
     pub entities_given: u64,
+    /// Calls of scripts that ran.
+    pub calls: u64,
+    /// Calls of scripts sent to other lanes: an area call counts once for each.
+    pub calls_sent: u64,
+    /// Calls of scripts for an entity that is gone, or on its way for too long.
+    pub calls_gone: u64,
+    /// Calls of scripts dropped because too many waited, or because they came too late.
+    pub calls_dropped: u64,
     /// Entities written to storage.
     pub entities_saved: u64,
     /// Entities that storage refused because a later owner had saved them.

@@ -1,6 +1,7 @@
 //! The lane itself: what it holds, and its tick from top to bottom.
 
 use crate::avatars::{Avatars, Place};
+use crate::calls::Calls;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::crowd::Crowd;
@@ -43,6 +44,7 @@ pub struct Lane {
     pub(crate) readers: Readers,
     pub(crate) peers: Peers,
     pub(crate) departures: Departures,
+    pub(crate) calls: Calls,
     pub(crate) avatars: Avatars,
     pub(crate) whereabouts: Whereabouts,
     /// Takes nothing over and hands nothing off any more.
@@ -129,6 +131,7 @@ impl Lane {
             readers: Readers::default(),
             peers: Peers::new(&config.partition, config.lane, config.epoch, config.incarnation),
             departures: Departures::default(),
+            calls: Calls::default(),
             avatars: Avatars::default(),
             whereabouts: Whereabouts::default(),
             draining: false,
@@ -186,7 +189,7 @@ impl Lane {
         stage_done(Stage::Ingest);
         handoff::handoff(self, now, &mut output.storage);
         stage_done(Stage::Handoff);
-        commands::commands(self);
+        commands::commands(self, now);
         stage_done(Stage::Commands);
         simulate::simulate(self);
         stage_done(Stage::Simulate);
@@ -256,6 +259,7 @@ impl Lane {
             && self.waiting.is_empty()
             && self.saves_in_flight.is_empty()
             && self.whereabouts.owes_nothing()
+            && self.calls.is_empty()
             && self.peers.is_idle()
             && self.peers.all_adopted(partition.version())
     }

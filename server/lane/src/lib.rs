@@ -8,6 +8,7 @@
 //! nothing here: the frame is encoded once whatever the number of readers.
 
 mod avatars;
+mod calls;
 mod config;
 mod counters;
 mod crowd;

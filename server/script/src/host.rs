@@ -5,7 +5,7 @@ use crate::api::kind::{Declarations, Handlers};
 use crate::convert::{Entity, error, to_lua};
 use crate::fault::{Place, explain};
 use crate::sandbox;
-use crate::shared::{Bounded, Shared};
+use crate::shared::{Bounded, ScriptCall, Shared};
 use crate::sources::EXTENSION;
 use crate::{ScriptError, ScriptFault, ScriptSources};
 use mlua::prelude::{IntoLuaMulti, LuaError, LuaFunction, LuaResult, LuaValue};
@@ -190,6 +190,30 @@ impl ScriptHost {
         self.on(space, entity, "lost", Entity(other), |handlers| {
             handlers.lost.as_ref()
         });
+    }
+
+    /// Another entity, here or in another lane, has called `entity`. `false` if its kind declares no such call.
+    pub fn called(&mut self, space: &mut Space, entity: Handle, name: &str, arguments: &[Value]) -> bool {
+        let Some(kind) = space.kind(entity).map(|kind| kind.id()) else {
+            return false;
+        };
+        let Some(function) = self.handlers[usize::from(kind.0)].calls.get(name).cloned() else {
+            return false;
+        };
+        let values: LuaResult<Vec<LuaValue>> = arguments.iter().map(|v| to_lua(&self.lua, v)).collect();
+        let steps = self.limits.steps_per_call;
+        let label = label(space, entity, "call", name);
+        self.within(space, |host| {
+            // Without memory for its arguments a call has none, and faults by itself.
+            let values = MultiValue::from_vec(values.unwrap_or_default());
+            host.call(steps, &function, (Entity(entity), values), label)
+        });
+        true
+    }
+
+    /// Takes what scripts have called since the last time, in that order.
+    pub fn take_calls(&mut self) -> Vec<ScriptCall> {
+        self.shared.calls.take()
     }
 
     /// Runs all timers that are due in the space's tick. Returns how many ran.

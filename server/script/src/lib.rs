@@ -17,4 +17,5 @@ mod sources;
 
 pub use fault::{ScriptError, ScriptFault};
 pub use host::{ScriptHost, ScriptLimits};
+pub use shared::{Callee, ScriptCall};
 pub use sources::ScriptSources;

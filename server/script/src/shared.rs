@@ -7,14 +7,42 @@
 use crate::api::kind::Declarations;
 use crate::budget::Budget;
 use mlua::prelude::LuaError;
-use myriad_wire::{Incarnation, LaneEpoch, Pos};
+use myriad_wire::{EntityId, EntityName, Incarnation, LaneEpoch, Pos, Value};
 use myriad_world::{Handle, Kinds, Origin, Share, Space, SpaceConfig};
 use rand_pcg::Pcg64;
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Longest line that scripts log, in bytes. Longer ones end in an ellipsis.
 const LINE_BYTES_MAX: usize = 1024;
+
+/// Most calls of scripts that wait for the lane to take them.
+pub(crate) const CALLS_MAX: usize = 4096;
+
+/// A script calls entities, in whichever lane they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScriptCall {
+    /// Whom.
+    pub to: Callee,
+    /// Which of the calls that kinds declare.
+    pub name: String,
+    /// At most [`myriad_wire::limits::ARGUMENTS_MAX`].
+    pub arguments: Vec<Value>,
+}
+
+/// Whom a script calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// One entity, which was here when it was called.
+    Entity(EntityId, EntityName),
+    /// All within a distance.
+    Area {
+        /// From this place on the ground: x and z, in position units.
+        center: [i32; 2],
+        /// In position units.
+        radius: u32,
+    },
+}
 
 /// What the VM's functions share with the host.
 pub(crate) struct Shared {
@@ -25,6 +53,10 @@ pub(crate) struct Shared {
     /// Entities that scripts spawned and whose `spawned` has not run yet.
     pub(crate) newborn: RefCell<VecDeque<Handle>>,
     pub(crate) lines: RefCell<Bounded<String>>,
+    /// Names of the calls that some kind declares.
+    pub(crate) call_names: RefCell<BTreeSet<String>>,
+    /// What scripts called since the lane took it.
+    pub(crate) calls: RefCell<Vec<ScriptCall>>,
     /// The lane's space during a call, an empty one else.
     space: RefCell<Space>,
     lent: Cell<bool>,
@@ -52,6 +84,8 @@ impl Shared {
             declarations: RefCell::new(Some(Declarations::default())),
             newborn: RefCell::default(),
             lines: RefCell::new(Bounded::new(lines_max)),
+            call_names: RefCell::default(),
+            calls: RefCell::default(),
             space: RefCell::new(Space::new(nowhere, kinds, nobody)),
             lent: Cell::new(false),
         }
@@ -75,6 +109,16 @@ impl Shared {
             let text = "there is no space while the scripts load: use myriad.on_start";
             Err(LuaError::RuntimeError(text.to_owned()))
         }
+    }
+
+    /// Keeps a call for the lane. `false` if there are too many.
+    pub(crate) fn call(&self, call: ScriptCall) -> bool {
+        let mut calls = self.calls.borrow_mut();
+        let has_room = calls.len() < CALLS_MAX;
+        if has_room {
+            calls.push(call);
+        }
+        has_room
     }
 
     /// Keeps a line for the log.

@@ -6,13 +6,27 @@ use myriad_cluster::Partition;
 use myriad_lane::{Lane, Output};
 use myriad_storage::{MemoryStorage, serve};
 use myriad_wire::fabric::{Attach, Avatar, Envelope, Report, RoleId, RouteState};
-use myriad_wire::{EntityId, LaneEpoch, LaneId, Pos, SessionId, Tick};
+use myriad_wire::{EntityId, LaneEpoch, LaneId, Pos, SessionId, Tick, Value};
 use myriad_world::Handle;
 
 pub(crate) const WEST: usize = 0;
 pub(crate) const EAST: usize = 1;
 
 const KINDS: &str = r#"
+local payee
+myriad.kind("payer", {
+    properties = { { name = "paid", type = "int" } },
+    timers = {
+        each = function(self)
+            if payee and payee:call("pay", 1) then self.paid += 1 end
+            self:after("each", 0)
+        end,
+        all = function(self)
+            myriad.call_area(0, 0, 12, "pay", 1)
+            self:after("all", 0)
+        end,
+    },
+})
 myriad.kind("walker", {
     speed = 5,
     properties = {
@@ -25,6 +39,7 @@ myriad.kind("walker", {
         arrived = function(self) self.turns += 1 end,
     },
     timers = { beat = function(self) self.beats += 1; self:after("beat", 0.5) end },
+    calls = { pay = function(self, coins) self.gold += coins end },
 })
 myriad.kind("avatar", {
     avatar = true, radius = 50, speed = 5,
@@ -173,6 +188,17 @@ impl Lanes {
             .collect();
         assert_eq!(told.len(), 1, "{entity} was published by {} lanes", told.len());
         told[0]
+    }
+
+    /// The integer property of an entity.
+    pub(crate) fn int(&self, entity: EntityId, name: &str) -> i64 {
+        let (lane, handle) = self.find(entity);
+        let kind = lane.space().kind(handle).expect("it is there");
+        let index = kind.property_index(name).expect("its kind has it");
+        match lane.space().property(handle, index) {
+            Ok(Value::Int(value)) => value,
+            other => panic!("{name} is {other:?}"),
+        }
     }
 
     /// Where the first entity of the western lane's script is.

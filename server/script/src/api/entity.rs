@@ -2,10 +2,11 @@
 
 use super::Api;
 use crate::convert::{Answer, Entity, Finite, Mask, Text, error, to_argument, to_lua, to_typed};
-use crate::shared::Shared;
+use crate::shared::{Callee, ScriptCall, Shared};
 use mlua::Lua;
 use mlua::prelude::{LuaResult, LuaTable, LuaValue, LuaVariadic};
 use myriad_wire::grid::UNITS_PER_METRE;
+use myriad_wire::limits::{ARGUMENTS_MAX, TEXT_BYTES_MAX};
 use myriad_wire::{Pos, PropertyIndex, Value};
 use myriad_world::{EmitError, Gone, Motion, MotionError, PropertyError, Space, TimerError};
 
@@ -13,6 +14,7 @@ use myriad_world::{EmitError, Gone, Motion, MotionError, PropertyError, Space, T
 pub(crate) const METHODS: &[&str] = &[
     "after",
     "alive",
+    "call",
     "cancel",
     "despawn",
     "emit",
@@ -35,6 +37,7 @@ pub(super) fn methods(api: &Api<'_>) -> LuaResult<LuaTable> {
         let function = match *name {
             "after" => api.function(after),
             "alive" => api.function(alive),
+            "call" => api.function(call),
             "cancel" => api.function(cancel),
             "despawn" => api.function(despawn),
             "emit" => api.function(emit),
@@ -264,5 +267,49 @@ fn emit(
         Ok(()) => done(),
         Err(reason @ (EmitError::Gone | EmitError::TooManyEvents)) => refused(reason),
         Err(other) => Err(error(other.to_string())),
+    }
+}
+
+/// The next tick calls it, wherever it is by then.
+fn call(
+    _: &Lua,
+    shared: &Shared,
+    (Entity(handle), Text(name), arguments): (Entity, Text, LuaVariadic<LuaValue>),
+) -> Done {
+    let arguments = call_arguments(shared, &name, &arguments)?;
+    let to = {
+        let space = shared.space()?;
+        let (Some(entity), Some(life)) = (space.id(handle), space.life(handle)) else {
+            return refused(Gone);
+        };
+        Callee::Entity(entity, life.name)
+    };
+    keep_call(shared, ScriptCall { to, name, arguments })
+}
+
+/// What a call may carry.
+///
+/// # Errors
+/// If no kind declares such a call, or that is too much.
+pub(super) fn call_arguments(shared: &Shared, name: &str, arguments: &[LuaValue]) -> LuaResult<Vec<Value>> {
+    if !shared.call_names.borrow().contains(name) {
+        return Err(error(format!("no kind declares a call '{name}'")));
+    }
+    if arguments.len() > ARGUMENTS_MAX {
+        return Err(error(format!("a call has at most {ARGUMENTS_MAX} arguments")));
+    }
+    let arguments: Vec<Value> = arguments.iter().map(to_argument).collect::<LuaResult<_>>()?;
+    let is_long = |value: &Value| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
+    if arguments.iter().any(is_long) {
+        return Err(error(format!("a text has at most {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(arguments)
+}
+
+pub(super) fn keep_call(shared: &Shared, call: ScriptCall) -> Done {
+    if shared.call(call) {
+        done()
+    } else {
+        refused("too many calls in one tick")
     }
 }

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 const TEXT_BYTES_DEFAULT: usize = 256;
 /// Most commands of one kind.
 const COMMANDS_MAX: usize = 256;
+/// Most calls of one kind.
+const CALLS_MAX: usize = 256;
 
 /// What the scripts have declared so far.
 #[derive(Default)]
@@ -37,6 +39,7 @@ pub(crate) struct Handlers {
     /// Indexed by the timer's number: in the order of their names.
     pub(crate) timers: Vec<LuaFunction>,
     pub(crate) commands: BTreeMap<String, LuaFunction>,
+    pub(crate) calls: BTreeMap<String, LuaFunction>,
 }
 
 /// `myriad.on_start(function)`
@@ -53,6 +56,10 @@ pub(super) fn declare(lua: &Lua, shared: &Shared, (Text(name), table): (Text, Lu
         specs.push(spec);
         Kinds::new(specs.clone()).map_err(|e| error(e.to_string()))?;
         declarations.specs = specs;
+        shared
+            .call_names
+            .borrow_mut()
+            .extend(handlers.calls.keys().cloned());
         declarations.handlers.push(handlers);
         Ok(())
     })?
@@ -104,23 +111,13 @@ impl Reader<'_> {
                 "on",
                 "timers",
                 "commands",
+                "calls",
             ],
         )?;
         let properties = self.properties(table)?;
         let timers = self.functions(table, "timers")?;
-        let commands = self.functions(table, "commands")?;
-        if commands.len() > COMMANDS_MAX {
-            return Err(self.wrong("commands", &format!("more than {COMMANDS_MAX}")));
-        }
-        if let Some(name) = commands
-            .keys()
-            .find(|name| name.is_empty() || name.len() > NAME_BYTES_MAX)
-        {
-            return Err(self.wrong(
-                "commands",
-                &format!("'{name}' is not 1 to {NAME_BYTES_MAX} bytes long"),
-            ));
-        }
+        let commands = self.named(table, "commands", COMMANDS_MAX)?;
+        let calls = self.named(table, "calls", CALLS_MAX)?;
         let mut on = self.functions(table, "on")?;
         let handlers = Handlers {
             spawned: on.remove("spawned"),
@@ -131,6 +128,7 @@ impl Reader<'_> {
             lost: on.remove("lost"),
             timers: timers.values().cloned().collect(),
             commands,
+            calls,
         };
         if let Some(unknown) = on.keys().next() {
             let known = "known are spawned, attached, detached, arrived, noticed, lost";
@@ -258,6 +256,24 @@ impl Reader<'_> {
             Domain::Text { .. } => Ok(domain),
             _ if bytes.is_some() => Err(self.wrong(at, "only texts have max_bytes")),
             _ => Ok(domain),
+        }
+    }
+
+    /// A table of at most `max` functions by names that may travel.
+    fn named(
+        &self,
+        table: &LuaTable,
+        key: &'static str,
+        max: usize,
+    ) -> LuaResult<BTreeMap<String, LuaFunction>> {
+        let functions = self.functions(table, key)?;
+        if functions.len() > max {
+            return Err(self.wrong(key, &format!("more than {max}")));
+        }
+        let is_wrong = |name: &&String| name.is_empty() || name.len() > NAME_BYTES_MAX;
+        match functions.keys().find(is_wrong) {
+            Some(name) => Err(self.wrong(key, &format!("'{name}' is not 1 to {NAME_BYTES_MAX} bytes long"))),
+            None => Ok(functions),
         }
     }
 

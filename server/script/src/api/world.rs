@@ -1,13 +1,18 @@
 //! `myriad.*`: the space, chance, time.
 
 use super::Api;
+use super::entity::{call_arguments, keep_call};
 use crate::convert::{Answer, Entity, Finite, Text, error, to_lua, to_typed};
-use crate::shared::Shared;
+use crate::shared::{Callee, ScriptCall, Shared};
 use mlua::Lua;
-use mlua::prelude::{FromLua, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{FromLua, LuaResult, LuaString, LuaTable, LuaValue, LuaVariadic};
+use myriad_wire::grid::UNITS_PER_METRE;
 use myriad_wire::{Pos, Value};
 use myriad_world::{Spawn, SpawnError};
 use rand::Rng;
+
+/// How far an area call reaches at most, in metres: as far as entities notice each other.
+const CALL_RADIUS_M: f64 = 60.0;
 
 /// `myriad`, without what must be there before and after: see `install`.
 pub(super) fn table(api: &Api<'_>, game: &[(String, Value)]) -> LuaResult<LuaTable> {
@@ -21,6 +26,7 @@ pub(super) fn table(api: &Api<'_>, game: &[(String, Value)]) -> LuaResult<LuaTab
     myriad.raw_set("spawn", api.function(spawn)?)?;
     myriad.raw_set("bounds", api.function(bounds)?)?;
     myriad.raw_set("owns", api.function(owns)?)?;
+    myriad.raw_set("call_area", api.function(call_area)?)?;
     myriad.raw_set("tick", api.function(tick)?)?;
     myriad.raw_set("random", api.function(random)?)?;
     Ok(myriad)
@@ -74,6 +80,32 @@ fn bounds(_: &Lua, shared: &Shared, (): ()) -> LuaResult<(f64, f64, f64, f64)> {
 /// Whether this lane is to spawn what begins there, in metres.
 fn owns(_: &Lua, shared: &Shared, (Finite(x), Finite(z)): (Finite, Finite)) -> LuaResult<bool> {
     Ok(shared.space()?.owns(Pos::from_metres([x, 0.0, z].into())))
+}
+
+/// The next tick calls all who are there then.
+fn call_area(
+    _: &Lua,
+    shared: &Shared,
+    (Finite(x), Finite(z), Finite(radius_m), Text(name), arguments): (
+        Finite,
+        Finite,
+        Finite,
+        Text,
+        LuaVariadic<LuaValue>,
+    ),
+) -> LuaResult<Answer<bool>> {
+    let arguments = call_arguments(shared, &name, &arguments)?;
+    if !(0.0..=CALL_RADIUS_M).contains(&radius_m) {
+        return Err(error(format!(
+            "a radius of {radius_m} m is not within 0 to {CALL_RADIUS_M}"
+        )));
+    }
+    let Pos { x, z, .. } = Pos::from_metres([x, 0.0, z].into());
+    let to = Callee::Area {
+        center: [x, z],
+        radius: (radius_m * f64::from(UNITS_PER_METRE)).round() as u32,
+    };
+    keep_call(shared, ScriptCall { to, name, arguments })
 }
 
 fn tick(_: &Lua, shared: &Shared, (): ()) -> LuaResult<f64> {

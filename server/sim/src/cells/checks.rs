@@ -1,6 +1,7 @@
 //! What must hold at every step; [`super::finale`] is what must hold in the end. Nothing here believes a message: the truth is the lanes'
 //! own worlds, and what players did.
 
+use super::calls::AreaCalls;
 use super::nodes::LaneNode;
 use super::players::Connection;
 use super::{CellsTable, Checked, METRE, demand};
@@ -43,6 +44,7 @@ pub(super) struct Watch {
     pub(super) outside: BTreeMap<EntityId, Tick>,
     /// Commands by number: that they ran.
     ran: BTreeSet<i64>,
+    calls: AreaCalls,
     numbers: i64,
     /// The gold of all who are no avatars.
     pub(super) gold: Option<i64>,
@@ -91,15 +93,27 @@ impl Watch {
         self.numbers
     }
 
-    /// A script said in the log that a command ran.
-    pub(super) fn ran(&mut self, line: &str) -> Checked {
-        let number = line
-            .rsplit(['\t', ' '])
-            .next()
-            .and_then(|number| number.parse::<f64>().ok());
-        let number = number.ok_or_else(|| format!("a line of the log is no command: {line:?}"))? as i64;
-        demand!(self.ran.insert(number), "command {number} ran twice");
-        Ok(())
+    /// A script said something in the log, in tick `now`: that a command ran, or what it called, or that it was called.
+    pub(super) fn ran(&mut self, line: &str, now: Tick) -> Checked {
+        let words: Vec<&str> = line.split([' ', '\t']).collect();
+        let number = |place: usize| {
+            let number = words.get(place).and_then(|word| word.parse::<f64>().ok());
+            number.ok_or_else(|| format!("a line of the log says nothing known: {line:?}"))
+        };
+        match words.first() {
+            Some(&"did") => {
+                let number = number(2)? as i64;
+                demand!(self.ran.insert(number), "command {number} ran twice");
+                Ok(())
+            }
+            Some(&"poke") => {
+                let place = [number(1)?, number(2)?];
+                self.calls.called(now, place, number(3)?, number(4)? as i64);
+                Ok(())
+            }
+            Some(&"poked") => self.calls.ran(number(1)? as i64, number(2)? as i64),
+            _ => Err(format!("a line of the log says nothing known: {line:?}")),
+        }
     }
 
     /// A client was answered that a command was taken.
@@ -255,6 +269,7 @@ impl Watch {
                 let (last, ..) = *seen.places.back().expect("it was seen");
                 demand!(last == now, "nobody published entity {entity} in tick {now}");
             }
+            self.calls.all_ran(now, lanes, &self.seen)?;
         }
         for (entity, seen) in &self.seen {
             let gone =
@@ -401,6 +416,8 @@ impl Watch {
             ("avatars that departed elsewhere", self.departed_elsewhere),
             ("avatars restored", self.restored),
             ("commands run", self.ran.len() as u64),
+            ("area calls", self.calls.count()),
+            ("entities called by area", self.calls.called_count()),
             ("enters told", self.enters),
             ("leaves told", self.leaves),
         ] {
@@ -413,7 +430,7 @@ pub(super) fn distance(a: Pos, b: Pos) -> f64 {
     (a.to_metres() - b.to_metres()).length()
 }
 
-fn value(lane: &Lane, handle: Handle, name: &str) -> Option<Value> {
+pub(super) fn value(lane: &Lane, handle: Handle, name: &str) -> Option<Value> {
     let space = lane.space();
     let index = space.kind(handle)?.property_index(name)?;
     space.property(handle, index).ok()

@@ -12,6 +12,7 @@
 //! [`crate::cluster`] is the other simulator: one lane, which crashes and is replaced, and storage that fails. Lanes do
 //! not crash here yet.
 
+mod calls;
 mod checks;
 mod finale;
 mod layouts;
@@ -158,6 +159,9 @@ impl CellsTable {
         "layouts passed over",
         "entities given to another lane of the cell",
         "sessions held until all lanes had adopted a layout",
+        "calls sent to another lane",
+        "area calls",
+        "entities called by area",
         "commands run",
         "enters told",
         "leaves told",

@@ -1,7 +1,7 @@
 //! Lanes and gateways as they run: each lane ticks when its tick is due, unless it is late; each gateway on frames.
 
 use super::layouts::Hearing;
-use super::{Cells, Checked, HZ, METRE, demand};
+use super::{Cells, Checked, HZ, METRE, SETTLE_STEPS, TROUBLE_STEPS, demand};
 use myriad_gateway::{ClientOutput, Gateway, GatewayConfig, Outputs};
 use myriad_lane::{Config, Lane, Output};
 use myriad_script::{ScriptHost, ScriptLimits, ScriptSources};
@@ -83,6 +83,10 @@ impl LaneNode {
         sources.insert("main", include_str!("game.luau"));
         let game = [
             ("first".to_owned(), Value::Bool(lane == LaneId(1))),
+            (
+                "quiet".to_owned(),
+                Value::Int((TROUBLE_STEPS + SETTLE_STEPS) as i64),
+            ),
             ("crossing".to_owned(), Value::Bool(cells.watch.crossing)),
             ("walker".to_owned(), Value::Int(wanderers)),
             ("mayfly".to_owned(), Value::Int(wanderers / 3 + 1)),
@@ -176,11 +180,11 @@ impl Cells {
         let name = lane.lane;
         let fault = output.faults.first();
         demand!(fault.is_none(), "a script failed in lane {name}: {fault:?}");
-        for line in &output.lines {
-            self.watch.ran(line)?;
-        }
         let truth: TruthTick = output.truth.take().expect("enabled");
         let checked = self.watch.take_truth(&truth, &self.lanes[place].core);
+        for line in &output.lines {
+            self.watch.ran(line, tick)?;
+        }
         for news in std::mem::take(&mut self.watch.news) {
             self.note(format_args!("{news}"));
         }
@@ -302,6 +306,7 @@ impl Cells {
             ("hand-offs withdrawn", counters.handoffs_withdrawn),
             ("hand-offs refused", counters.handoffs_refused),
             ("sessions sent to another lane", counters.sessions_redirected),
+            ("calls sent to another lane", counters.calls_sent),
             (
                 "sessions held until all lanes had adopted a layout",
                 counters.sessions_held,

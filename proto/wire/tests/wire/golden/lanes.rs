@@ -3,7 +3,8 @@
 use super::{Golden, chain, entity, entity_name, golden, values};
 use myriad_wire::fabric::{Detach, SessionCommand};
 use myriad_wire::lane::{
-    AvatarPlace, AvatarTransfer, LaneMessage, Parcel, Refusal, SessionTransfer, ToldCell, Transfer,
+    AreaCall, AvatarPlace, AvatarTransfer, EntityCall, LaneMessage, Parcel, Refusal, SessionTransfer,
+    ToldCell, Transfer,
 };
 use myriad_wire::payload::Step;
 use myriad_wire::{
@@ -136,7 +137,29 @@ pub(super) fn next_parcel(previous: Option<&Parcel>) -> Option<Golden<Parcel>> {
             }),
             "09fd010000000004000001",
         ),
-        Some(Parcel::Detach(_)) => golden("Parcel::Adopted", Parcel::Adopted(300), "0afb2c01"),
+        Some(Parcel::Detach(_)) => golden(
+            "Parcel::Call",
+            Parcel::Call(Box::new(EntityCall {
+                entity: entity(),
+                entity_name: entity_name(),
+                name: "hit".into(),
+                arguments: vec![Value::Int(3)],
+                sent_on: 1,
+            })),
+            "0afd050000000003000009fb2c01070368697401010601",
+        ),
+        Some(Parcel::Call(_)) => golden(
+            "Parcel::CallArea",
+            Parcel::CallArea(Box::new(AreaCall {
+                tick: Tick(70_000),
+                center: [1024, -2048],
+                radius: 5120,
+                name: "hit".into(),
+                arguments: vec![Value::Int(3)],
+            })),
+            "0bfc70110100fb0008fbff0ffb001403686974010106",
+        ),
+        Some(Parcel::CallArea(_)) => golden("Parcel::Adopted", Parcel::Adopted(300), "0cfb2c01"),
         Some(Parcel::Adopted(_)) => None,
     }
 }

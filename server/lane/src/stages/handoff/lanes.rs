@@ -11,7 +11,7 @@
 
 use crate::avatars::{Avatar, Place};
 use crate::lane::{Lane, Output};
-use crate::stages::handoff::homes;
+use crate::stages::handoff::{calls, homes};
 use crate::whereabouts::AvatarLife;
 use myriad_wire::lane::{Parcel, Refusal, Transfer};
 use myriad_wire::link::LinkHeader;
@@ -58,6 +58,8 @@ fn take_parcel(lane: &mut Lane, from: LaneId, parcel: Parcel, now: Tick) {
         Parcel::AvatarHere(place) => homes::note_here(lane, place),
         Parcel::AvatarGone(place) => homes::note_gone(lane, place),
         Parcel::AvatarKnown(place) => lane.whereabouts.forget_known(&place),
+        Parcel::Call(call) => calls::take(lane, *call),
+        Parcel::CallArea(call) => calls::take_area(lane, *call),
         Parcel::Adopted(version) => lane.peers.note_adopted(from, version),
         Parcel::Detach(detach) => super::sessions::detach(lane, &detach, now),
     }
@@ -115,6 +117,7 @@ fn take_over(lane: &mut Lane, from: LaneId, transfer: Transfer, now: Tick) {
     };
     let handle = restored.handle;
     lane.departures.forget(name);
+    lane.calls.note_came(handle, now);
     lane.versions.bring(handle.slot, version);
     if let Some(told) = told {
         lane.crowd.bring(name, told);
@@ -162,6 +165,7 @@ pub(crate) fn hand_over(lane: &mut Lane, now: Tick, output: &mut Output) {
             commit(lane, handle, to, accounts.remove(&handle), now);
         }
     }
+    calls::send_out(lane, now);
     let load = lane.load();
     lane.peers.poll(load, &mut output.messages, &mut lane.counters);
 }
@@ -177,6 +181,7 @@ fn commit(lane: &mut Lane, handle: Handle, to: LaneId, account: Option<String>, 
         .hand_over(handle)
         .expect("alive when it was published in this tick");
     let hop = Hop(life.hop.0 + 1);
+    lane.calls.forget(handle);
     lane.peers.offers.remove(record.entity);
     lane.departures.note(life.name, life.hop, to, now);
     let avatar = account.map(|account| {
