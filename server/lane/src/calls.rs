@@ -97,3 +97,85 @@ pub(crate) fn reaches(call: &AreaCall, position: Pos) -> bool {
         [position.x - call.center[0], position.z - call.center[1]].map(|way| i64::from(way) * i64::from(way));
     dx + dz <= i64::from(call.radius) * i64::from(call.radius)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myriad_wire::{EntityId, EntityName, Generation, LaneEpoch, Slot};
+
+    fn area(tick: u64) -> Waiting {
+        Waiting::Area(AreaCall {
+            tick: Tick(tick),
+            center: [0, 0],
+            radius: 5,
+            name: "hit".into(),
+            arguments: Vec::new(),
+        })
+    }
+
+    fn ticks(calls: &[Waiting]) -> Vec<Option<u64>> {
+        let tick = |call: &Waiting| match call {
+            Waiting::Area(call) => Some(call.tick.0),
+            Waiting::Entity(_) => None,
+        };
+        calls.iter().map(tick).collect()
+    }
+
+    #[test]
+    fn what_is_ahead_of_a_late_lane_waits_for_its_tick_and_the_rest_keeps_its_order() {
+        let mut calls = Calls::default();
+        let mut counters = Counters::default();
+        let entity_name = EntityName {
+            issuer: LaneEpoch(1),
+            slot: Slot(1),
+            generation: Generation(1),
+        };
+        let entity = Waiting::Entity(EntityCall {
+            entity: EntityId(1),
+            entity_name,
+            name: "hit".into(),
+            arguments: Vec::new(),
+            sent_on: 0,
+        });
+        for call in [area(9), area(7), entity, area(8)] {
+            calls.wait(call, &mut counters);
+        }
+        assert_eq!(ticks(&calls.take(Tick(7))), [Some(7), None]);
+        assert_eq!(ticks(&calls.take(Tick(9))), [Some(9), Some(8)]);
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn calls_are_bounded_and_what_is_too_much_is_counted() {
+        let mut calls = Calls::default();
+        let mut counters = Counters::default();
+        for _ in 0..WAITING_MAX + 3 {
+            calls.wait(area(1), &mut counters);
+        }
+        assert_eq!(
+            (calls.take(Tick(1)).len(), counters.calls_dropped),
+            (WAITING_MAX, 3)
+        );
+    }
+
+    #[test]
+    fn who_has_come_is_called_only_for_ticks_in_which_it_was_here() {
+        let mut calls = Calls::default();
+        let handle = Handle {
+            slot: Slot(4),
+            generation: Generation(2),
+        };
+        assert!(calls.was_here(handle, Tick(1)), "always, as far as is known");
+        calls.note_came(handle, Tick(10));
+        assert_eq!(
+            [9, 10].map(|tick| calls.was_here(handle, Tick(tick))),
+            [false, true]
+        );
+        assert_eq!(calls.came_in(Tick(10)).collect::<Vec<_>>(), [handle]);
+        calls.prune(Tick(10 + LATE_TICKS_MAX));
+        assert!(!calls.was_here(handle, Tick(9)));
+        assert!(Calls::is_too_late(Tick(9), Tick(9 + LATE_TICKS_MAX)));
+        calls.prune(Tick(11 + LATE_TICKS_MAX));
+        assert!(calls.was_here(handle, Tick(9)), "so late a call does not run");
+    }
+}

@@ -300,10 +300,16 @@ impl Keeper {
             }
         };
         // All claim before the first speaks: when it does, the others can be spoken to.
-        let claimed: Vec<Claimed> = records
-            .iter()
-            .map(|record| self.claim(record.lane))
-            .collect::<Result<_>>()?;
+        let mut claimed = Vec::new();
+        for record in records {
+            match self.claim(record.lane) {
+                Ok(lane) => claimed.push(lane),
+                Err(error) => {
+                    claimed.into_iter().for_each(|lane| self.give_up(&lane));
+                    return Err(error);
+                }
+            }
+        }
         let (started, wait) = bounded(claimed.len());
         for lane in claimed {
             self.start_lane(lane, clock, started.clone())?;
@@ -341,6 +347,13 @@ impl Keeper {
             },
             messages,
         })
+    }
+
+    /// What was claimed is not started.
+    fn give_up(&mut self, claimed: &Claimed) {
+        self.basis.fabric.unregister(RoleId::Lane(claimed.lane));
+        self.shares
+            .give_back(claimed.origin.share, claimed.origin.spawned);
     }
 
     fn start_lane(
