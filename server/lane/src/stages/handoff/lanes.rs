@@ -126,8 +126,11 @@ fn take_over(lane: &mut Lane, from: LaneId, transfer: Transfer, now: Tick) {
     if let Some(transfer) = avatar {
         let life = AvatarLife { entity, era, hop };
         let budget = lane.budget();
-        let (account, avatar) = Avatar::from_transfer(*transfer, (handle, life), &budget);
-        if let Some(session) = &avatar.session {
+        let (account, mut avatar) = Avatar::from_transfer(*transfer, (handle, life), &budget);
+        if let Some(session) = &mut avatar.session {
+            // The time in which no lane had it has passed for its client, too; this tick's is earned with everybody's.
+            let between = now.since(tick).saturating_sub(lane.ticks_elapsed);
+            session.budget.earn(between * lane.config.clock.period_us());
             // If the gateway is dead, its silence must be noticed here too.
             lane.readers.expect(session.gateway, lane.config.incarnation, now);
         }
