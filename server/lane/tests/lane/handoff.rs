@@ -216,6 +216,41 @@ fn what_waited_for_its_turn_goes_along() {
 }
 
 #[test]
+fn time_between_two_lanes_is_earned() {
+    let mut lanes = Lanes::new("", 1000);
+    let avatar = lanes.attach(WEST, "bob");
+    let mut seq = 0;
+    // It spends most of what it has saved up, and then walks at full speed.
+    for steps in std::iter::repeat_n(2, 9).chain(std::iter::repeat(1)) {
+        seq += steps;
+        lanes.say(WEST, intents(1, &avatar, seq, &[STEP, STEP][..steps as usize]));
+        if lanes.whereabouts(avatar.entity) != [WEST] {
+            break;
+        }
+    }
+    // Nobody has it for some ticks.
+    const BETWEEN: u32 = 9;
+    lanes.cut[WEST] = true;
+    lanes.idle(BETWEEN);
+    lanes.cut[WEST] = false;
+    while lanes.whereabouts(avatar.entity) != [EAST] {
+        lanes.idle(1);
+    }
+    let there = lanes.announced(EAST).expect("it is announced");
+    let before = lanes.position(avatar.entity).x;
+    for _ in 0..BETWEEN {
+        seq += 2;
+        lanes.say(EAST, intents(1, &there, seq, &[STEP, STEP]));
+    }
+    let moved = lanes.position(avatar.entity).x - before;
+    assert_eq!(
+        moved,
+        2 * BETWEEN as i32 * STEP.dx,
+        "what its client walked meanwhile"
+    );
+}
+
+#[test]
 fn who_logs_in_while_the_avatar_is_elsewhere_is_sent_there() {
     let mut lanes = Lanes::new("", 1000);
     let avatar = lanes.attach(WEST, "bob");
