@@ -84,14 +84,14 @@ async fn admit_local(request: Request, next: Next) -> Response {
 
 /// Whether a `Host` is an address, or `localhost`, with or without a port.
 fn is_local_host(host: &str) -> bool {
-    let name = host
+    let is_local = |name: &str| {
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || address.parse::<IpAddr>().is_ok()
+    };
+    let without_port = host
         .rsplit_once(':')
-        .map_or(host, |(name, port)| match port.parse::<u16>() {
-            Ok(_) => name,
-            Err(_) => host,
-        });
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || address.parse::<IpAddr>().is_ok()
+        .filter(|(_, port)| port.parse::<u16>().is_ok());
+    is_local(host) || without_port.is_some_and(|(name, _)| is_local(name))
 }
 
 /// Stands before every path, unknown ones too.
