@@ -1,5 +1,6 @@
 //! The admin HTTP, asked over real connections on loopback.
 
+use myriad_telemetry::admin::{ChangeError, ChangeSink};
 use myriad_telemetry::metrics::{LaneMetrics, LaneTotals};
 use myriad_telemetry::{AdminConfig, AdminError, AdminParts, AdminServer, Metrics, Readiness, TruthFeed};
 use myriad_wire::truth::TruthTick;
@@ -84,6 +85,48 @@ async fn a_living_process_is_healthy_and_unknown_paths_are_not_found() {
         assert_eq!(get(&server, path).await.status, 404, "{path}");
     }
     assert_eq!(ask(&server, "POST", "/health", "").await.status, 405);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn changes_are_carried_out_but_not_at_the_wish_of_a_page() {
+    let changes: ChangeSink = Arc::new(|word, body| match word {
+        "split" => Ok(serde_json::json!({ "cell": body["cell"] })),
+        "merge" => Err(ChangeError::Refused("it is the last".to_owned())),
+        _ => Err(ChangeError::Unknown),
+    });
+    let parts = AdminParts {
+        changes: Some(changes),
+        ..parts()
+    };
+    let server = start(&loopback(), parts).await;
+    let post = async |host: &str, path: &str, content: &str| {
+        let body = "{\"cell\":4}";
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: {content}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut text = String::new();
+        let mut stream = connect(&server, &request).await;
+        stream.read_to_string(&mut text).await.expect("an answer");
+        text
+    };
+    let json = "application/json";
+    let done = post("127.0.0.1:8080", "/cluster/split", json).await;
+    assert!(done.contains(" 200 ") && done.ends_with("{\"cell\":4}"), "{done}");
+    let refused = post("localhost", "/cluster/merge", json).await;
+    assert!(
+        refused.contains(" 409 ") && refused.ends_with("it is the last\n"),
+        "{refused}"
+    );
+    for (host, path, content, status) in [
+        ("localhost", "/cluster/other", json, " 404 "),
+        ("evil.example", "/cluster/split", json, " 403 "),
+        ("localhost", "/cluster/split", "text/plain", " 415 "),
+    ] {
+        let answer = post(host, path, content).await;
+        assert!(answer.contains(status), "{host} {path} {content}: {answer}");
+    }
     server.shutdown().await;
 }
 

@@ -209,6 +209,22 @@ fn lanes_change_as_the_layout_allows_and_who_runs_them_says() {
 }
 
 #[test]
+fn a_space_that_is_cut_otherwise_is_founded_anew() {
+    let mut directory = in_memory();
+    found(&mut directory, 2, &["a"]);
+    let lanes = |directory: &mut LocalDirectory<MemoryStorage>| {
+        let view = directory.view(0).expect("readable").expect("there is one");
+        view.lanes.iter().map(|lane| lane.lane.0).collect::<Vec<_>>()
+    };
+    directory.set_cut(2, 1).expect("kept");
+    assert_eq!(lanes(&mut directory), [1, 2], "as it was");
+    directory.set_cut(1, 1).expect("kept");
+    assert_eq!(lanes(&mut directory), [0; 0]);
+    found(&mut directory, 1, &["a"]);
+    assert_eq!(lanes(&mut directory), [3], "numbers are not given again");
+}
+
+#[test]
 fn a_node_that_was_told_something_else_is_refused_with_the_key() {
     let setting = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let settings = vec![setting("space.hz", "10"), setting("space.cell_m", "50")];
